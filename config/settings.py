@@ -1,0 +1,264 @@
+"""All settings, and the only reader of the environment. `.env.example` documents every variable."""
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+if (BASE_DIR / ".env").exists():
+    env.read_env(BASE_DIR / ".env")
+
+
+def secret(name: str, default: str = "") -> str:
+    """Read a secret from the variable or from the file that `<name>_FILE` names."""
+    file = env.str(f"{name}_FILE", default="")
+    return Path(file).read_text().strip() if file else env.str(name, default=default)
+
+
+def refuse(sentence: str) -> None:
+    """Stop the start with one clear line."""
+    raise ImproperlyConfigured(sentence)
+
+
+DEBUG = env.bool("DEBUG", default=False)
+HOST = env.str("HOST", default="127.0.0.1")
+PORT = env.int("PORT", default=8000)
+SITE_URL = env.str("SITE_URL", default=f"http://localhost:{PORT}").rstrip("/")
+_site = urlsplit(SITE_URL)
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+SITE_IS_LOOPBACK = (_site.hostname or "") in ("localhost", "127.0.0.1", "::1")
+if not _site.hostname or _site.scheme not in ("http", "https"):
+    refuse(f"SITE_URL must look like https://chat.example.org, not {SITE_URL!r}.")
+
+SECRET_KEY = secret("SECRET_KEY")
+if len(SECRET_KEY) < 32:
+    refuse("SECRET_KEY is missing or shorter than 32 characters. `make up` writes one into .env.")
+FIELD_KEYS = [key.strip() for key in secret("FIELD_KEY").split(",") if key.strip()]
+if not FIELD_KEYS:
+    refuse("FIELD_KEY is missing. `make up` writes one into .env.")
+if DEBUG and not SITE_IS_LOOPBACK:
+    refuse("DEBUG is on, and SITE_URL is not this machine. Switch one of them.")
+
+# From the one address follow hosts, CSRF origins, the socket's origins and cookie security.
+_loopback_origins = [f"{_site.scheme}://{name}:{_site.port or 80}" for name in LOOPBACK_NAMES]
+ALLOWED_HOSTS = [_site.hostname, *env.list("ALLOWED_HOSTS", default=[])]
+SITE_ORIGINS = [f"{_site.scheme}://{_site.netloc}", *env.list("CSRF_TRUSTED_ORIGINS", default=[])]
+if SITE_IS_LOOPBACK:
+    ALLOWED_HOSTS += LOOPBACK_NAMES
+    SITE_ORIGINS += _loopback_origins
+if "*" in ALLOWED_HOSTS:
+    refuse("ALLOWED_HOSTS must name hosts: * would let any site talk to this one.")
+CSRF_TRUSTED_ORIGINS = list(dict.fromkeys(SITE_ORIGINS))
+TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=[])
+if TRUSTED_PROXIES:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+DATA_DIR = Path(env.str("BOUGH_DATA_DIR", default=str(BASE_DIR / "data"))).resolve()
+
+INSTALLED_APPS = [
+    "apps.accounts",
+    "apps.core",
+    "apps.models.apps.ModelsConfig",
+    "apps.conversations",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.humanize",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "channels",
+    "csp",
+    "django_htmx",
+    "ninja",
+    "template_partials.apps.SimpleAppConfig",
+]
+
+MIDDLEWARE = [
+    "apps.core.middleware.RequestIdMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "servestatic.middleware.ServeStaticMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "apps.core.middleware.ErrorMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "apps.core.middleware.PrivatePagesMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+
+_loaders = [
+    (
+        "template_partials.loader.Loader",
+        [
+            (
+                "django.template.loaders.cached.Loader",
+                ["django.template.loaders.filesystem.Loader", "django.template.loaders.app_directories.Loader"],
+            )
+        ],
+    )
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "OPTIONS": {
+            "loaders": _loaders,
+            "builtins": ["template_partials.templatetags.partials", "apps.core.templatetags.core_tags"],
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "apps.core.context_processors.frame",
+                "csp.context_processors.nonce",
+            ],
+        },
+    }
+]
+
+# --- storage -------------------------------------------------------------------------------------------------
+DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'bough.sqlite3'}")}
+CONN_MAX_AGE = 0
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    # IMMEDIATE and WAL: without them two writers meet "database is locked"; FULL: a commit survives a power cut.
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-8000;",
+    }
+    DATABASES["default"]["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
+else:
+    # Executor threads of the runner (8) and request threads share the pool.
+    DATABASES["default"]["OPTIONS"] = {"pool": {"min_size": 1, "max_size": 24, "timeout": 10}}
+DATABASES["default"]["CONN_MAX_AGE"] = 0
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+_testing = "pytest" in sys.modules
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG or _testing
+        else "servestatic.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+SERVESTATIC_USE_FINDERS = DEBUG or _testing
+SERVESTATIC_AUTOREFRESH = DEBUG
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+
+# --- sign-in -------------------------------------------------------------------------------------------------
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",
+    "allauth.account.auth_backends.AuthenticationBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "/"
+SIGNUP = env.str("BOUGH_SIGNUP", default="closed")
+if SIGNUP not in ("open", "invite", "closed"):
+    refuse(f"BOUGH_SIGNUP is open, invite or closed, not {SIGNUP!r}.")
+ACCOUNT_ADAPTER = "apps.accounts.adapters.AccountAdapter"
+MFA_ADAPTER = "apps.accounts.adapters.MFAAdapter"
+ACCOUNT_LOGIN_METHODS = {"email", "username"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "username", "password1*", "password2*"]
+ACCOUNT_EMAIL_VERIFICATION = "optional"
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
+ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = True
+ACCOUNT_RATE_LIMITS = {"login_failed": "10/m/ip,5/5m/key"}
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
+MFA_TOTP_ISSUER = "Bough"
+SESSION_COOKIE_AGE = int(timedelta(days=30).total_seconds())
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_HTTPONLY = True
+CSRF_FAILURE_VIEW = "apps.core.views.csrf_failure"
+_secure = _site.scheme == "https"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = _secure
+# Health probes come to the process itself, over plain HTTP.
+SECURE_REDIRECT_EXEMPT = [r"^health/"]
+SECURE_HSTS_SECONDS = 31_536_000 if _secure else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _secure
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+# One body may carry a message of 50,000 characters in any script, as JSON or as a form.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
+
+_self = ["'self'"]
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'", "NONCE"],
+        "style-src": _self,
+        "img-src": ["'self'", "data:", "blob:"],
+        "font-src": _self,
+        "connect-src": _self,
+        "form-action": _self,
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+        "manifest-src": _self,
+        "object-src": ["'none'"],
+    }
+}
+
+# --- language, time, mail, logs ---------------------------------------------------------------------------------
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = True
+vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
+LOG_FORMAT = env.str("LOG_FORMAT", default="text")
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "text": {"format": "{asctime} {levelname} {name} {message}", "style": "{"},
+        "json": {"()": "apps.core.logs.JsonFormatter"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
+    "loggers": {
+        "daphne": {"level": "WARNING"},
+        "httpx": {"level": "WARNING"},
+        "httpcore": {"level": "WARNING"},
+        "django.request": {"level": "ERROR"},
+    },
+}
+
+# --- models and generations -------------------------------------------------------------------------------------
+PROVIDER_ENVIRONMENT = {
+    "openai_api_key": secret("OPENAI_API_KEY"),
+    "openai_base_url": env.str("OPENAI_BASE_URL", default=""),
+    "anthropic_api_key": secret("ANTHROPIC_API_KEY"),
+    "gemini_api_key": secret("GEMINI_API_KEY"),
+    "openrouter_api_key": secret("OPENROUTER_API_KEY"),
+    "ollama_base_url": env.str("OLLAMA_BASE_URL", default=""),
+}
+DEFAULT_MODEL = env.str("BOUGH_DEFAULT_MODEL", default="")
+TITLE_MODEL = env.str("BOUGH_TITLE_MODEL", default="")

@@ -1,0 +1,168 @@
+"""One node of the tree, its earlier texts, and the runs that make ancestry cheap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+
+from apps.core.ids import new_id
+
+if TYPE_CHECKING:
+    from apps.accounts.models import User
+
+
+class Role(models.TextChoices):
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+    TOOL = "tool"
+    CONTEXT = "context"
+
+
+class MessageStatus(models.TextChoices):
+    COMPLETE = "complete"
+    STREAMING = "streaming"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+class Run(models.Model):
+    """A chain of messages without forks: the first child goes on in it, every further child starts a new one.
+
+    A path is a handful of (run, depth range), so ancestor test, common fork and leaf below cost O(runs). Source: ADR-0002.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    conversation = models.ForeignKey("conversations.Conversation", on_delete=models.CASCADE, related_name="runs")
+    # The run and depth of the message this one hangs below; both null for a run that starts at a first message.
+    parent = models.ForeignKey("self", null=True, on_delete=models.CASCADE, related_name="children")
+    parent_depth = models.PositiveIntegerField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="run_parent_and_depth_together",
+                condition=Q(parent__isnull=True, parent_depth__isnull=True)
+                | Q(parent__isnull=False, parent_depth__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"run {self.pk}"
+
+
+class MessageQuerySet(models.QuerySet["Message"]):
+    def visible_to(self, user: User) -> MessageQuerySet:
+        """Keep this user's messages that stand: neither they nor their conversation deleted."""
+        return self.filter(owner=user, deletion__isnull=True, conversation__deleted_at__isnull=True)
+
+    def standing(self) -> MessageQuerySet:
+        return self.filter(deletion__isnull=True)
+
+    def siblings_in_order(self) -> MessageQuerySet:
+        return self.order_by("created_at", "id")
+
+
+class Message(models.Model):
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    conversation = models.ForeignKey("conversations.Conversation", on_delete=models.CASCADE, related_name="messages")
+    # Copied from the conversation: guards and search need it beside the row.
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.CASCADE, related_name="children")
+    depth = models.PositiveIntegerField(default=0)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="messages")
+    role = models.CharField(max_length=10, choices=Role)
+    # [{"type": "text", "text": …}, {"type": "reasoning", "text": …, "durationMs": …}]
+    parts = models.JSONField(default=list)
+    # The text parts joined: for lists, search and context.
+    text = models.TextField(blank=True)
+    status = models.CharField(max_length=12, choices=MessageStatus, default=MessageStatus.COMPLETE)
+    error_code = models.CharField(max_length=40, blank=True)
+    error_message = models.CharField(max_length=500, blank=True)
+    # Snapshots: who answered, whatever is renamed later.
+    model_id = models.CharField(max_length=200, blank=True)
+    provider = models.CharField(max_length=100, blank=True)
+    prompt_tokens = models.PositiveIntegerField(null=True, blank=True)
+    completion_tokens = models.PositiveIntegerField(null=True, blank=True)
+    reasoning_tokens = models.PositiveIntegerField(null=True, blank=True)
+    cached_tokens = models.PositiveIntegerField(null=True, blank=True)
+    ttft_ms = models.PositiveIntegerField(null=True, blank=True)
+    duration_ms = models.PositiveIntegerField(null=True, blank=True)
+    finish_reason = models.CharField(max_length=40, blank=True)
+    token_estimate = models.PositiveIntegerField(default=0)
+    is_favourite = models.BooleanField(default=False)
+    # Position memory: where the owner last stood below this message, written when a sibling is left.
+    last_leaf = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="+", db_constraint=False
+    )
+    copied_from = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="+", db_constraint=False
+    )
+    client_id = models.CharField(max_length=100, null=True, blank=True)  # noqa: DJ001 (null: unique only where given)
+    # One UUIDv7 per act of deleting; undo clears exactly that act.
+    deletion = models.UUIDField(null=True, blank=True)
+    created_at = models.DateTimeField()
+
+    objects = MessageQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(name="message_role_known", condition=Q(role__in=Role.values)),
+            models.CheckConstraint(name="message_status_known", condition=Q(status__in=MessageStatus.values)),
+            models.CheckConstraint(name="message_not_own_parent", condition=~Q(parent=F("id"))),
+            # A first message has depth 0, and nothing else has.
+            models.CheckConstraint(
+                name="message_depth_zero_is_root",
+                condition=Q(parent__isnull=True, depth=0) | Q(parent__isnull=False, depth__gt=0),
+            ),
+            # A run is a chain: two siblings can't both go on in it. Serves path ranges too.
+            models.UniqueConstraint(fields=["run", "depth"], name="message_one_per_run_and_depth"),
+            # Sending twice with one client id stores one message.
+            models.UniqueConstraint(
+                fields=["owner", "client_id"], name="message_client_id_once", condition=Q(client_id__isnull=False)
+            ),
+        ]
+        indexes = [
+            # Siblings of the messages of a page.
+            models.Index(fields=["parent", "id"], name="message_siblings"),
+            # First messages of a conversation (siblings without a parent).
+            models.Index(fields=["conversation", "id"], name="message_first", condition=Q(parent__isnull=True)),
+            # Deleting and restoring, the tree map, the newest message.
+            models.Index(fields=["conversation", "id"], name="message_conversation"),
+            # The standing tip of each run: leaf below.
+            models.Index(fields=["run", "depth"], name="message_standing_tip", condition=Q(deletion__isnull=True)),
+            # The rows of one act of deleting.
+            models.Index(fields=["deletion"], name="message_deletion", condition=Q(deletion__isnull=False)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.role} message {self.pk}"
+
+    @property
+    def is_answer(self) -> bool:
+        return self.role == Role.ASSISTANT
+
+
+class MessageRevision(models.Model):
+    """The parts a message had before it was edited in its place."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="revisions")
+    parts = models.JSONField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["message", "created_at"], name="revision_of_message")]
+
+    def __str__(self) -> str:
+        return f"revision {self.pk} of {self.message_id}"
+
+
+def joined_text(parts: Iterable[dict[str, Any]]) -> str:
+    """Join the text parts: what the user reads, without reasoning and tools."""
+    return "".join(part["text"] for part in parts if part["type"] == "text")

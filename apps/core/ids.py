@@ -1,0 +1,22 @@
+"""Ids: time-ordered, made in Python, so that a row's id is known before it is written."""
+
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+
+def new_id() -> UUID:
+    """Make a UUIDv7; ids made in one process sort in the order they were made."""
+    return uuid7()
+
+
+def parse_id(value: object) -> UUID | None:
+    """Read an id from outside; anything malformed is None, which no query finds."""
+    if isinstance(value, UUID):
+        return value
+    if not isinstance(value, str) or len(value) > 36:
+        return None
+    try:
+        return UUID(value)
+    except ValueError:
+        return None

@@ -1,0 +1,4 @@
+"""Template tags of the frame: icons and the import map."""
+from django import template
+
+register = template.Library()

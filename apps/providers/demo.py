@@ -1,0 +1,90 @@
+"""The built-in demo model: answers at once, needs no network and no key, and says what it is.
+
+Not here: the words of its answers (demo_text.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Iterator
+
+from apps.providers import demo_text
+from apps.providers.base import (
+    ChatRequest,
+    Finished,
+    ModelInfo,
+    ProviderEvent,
+    ReasoningDelta,
+    TextDelta,
+    UsageReport,
+)
+from apps.providers.errors import ErrorKind, ProviderError, sentence
+
+SLUG = "demo"
+NAME = "The demo model"
+MODEL = "bough"
+DELTAS_PER_SECOND = 60.0
+_SPEEDS = {"slow": 0.1, "normal": 1.0, "fast": 10.0}
+_DELTAS_BEFORE_FAILURE = 6
+# A word at most twelve characters long with the space before it; what is left of longer words; space at the end.
+_PIECE = re.compile(r"\s*\S{1,12}|\s+\Z")
+
+
+class DemoChat:
+    """A language model made of templates, for a first look and for trying the program out.
+
+    Units: `deltas_per_second` is its ordinary pace; infinity answers without waiting.
+    """
+
+    slug = SLUG
+    name = NAME
+
+    def __init__(self, *, deltas_per_second: float = DELTAS_PER_SECOND) -> None:
+        self._interval = 1 / deltas_per_second
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[ProviderEvent, None]:
+        """Answer with reasoning, Markdown and usage, as the last message of the user commands.
+
+        Raises: ProviderError (overloaded) after a few words, if the user says "fail".
+        """
+        wish = demo_text.read_wish(request)
+        limit = request.sampling.max_tokens
+        interval = self._interval / _SPEEDS[wish.speed]
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        given = 0
+        for event in _deltas(request, wish):
+            if limit is not None and given >= limit:
+                break
+            if wish.fails and given >= _DELTAS_BEFORE_FAILURE:
+                raise ProviderError(ErrorKind.OVERLOADED, sentence(ErrorKind.OVERLOADED, name=self.name))
+            # Counted from the first delta, so that late wake-ups do not add up.
+            due += interval
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            yield event
+            given += 1
+        else:
+            limit = None
+        yield Finished("stop" if limit is None else "length")
+        yield UsageReport(prompt_tokens=_count(request), completion_tokens=given)
+
+    async def list_models(self) -> list[ModelInfo]:
+        """List the one model there is."""
+        return [ModelInfo(model_id=MODEL, name="Bough demo")]
+
+    async def aclose(self) -> None:
+        """Do nothing: there are no connections."""
+
+
+def _deltas(request: ChatRequest, wish: demo_text.Wish) -> Iterator[TextDelta | ReasoningDelta]:
+    reasoning, text = demo_text.compose(request, wish)
+    for piece in _PIECE.findall(reasoning):
+        yield ReasoningDelta(piece)
+    for piece in _PIECE.findall(text):
+        yield TextDelta(piece)
+
+
+def _count(request: ChatRequest) -> int:
+    """Count the pieces of the prompt as if they were tokens."""
+    return sum(len(_PIECE.findall(message.content)) for message in request.messages)

@@ -13,6 +13,7 @@ from apps.providers import demo_text
 from apps.providers.base import (
     ChatRequest,
     Finished,
+    FinishReason,
     ModelInfo,
     ProviderEvent,
     ReasoningDelta,
@@ -54,19 +55,17 @@ class DemoChat:
         loop = asyncio.get_running_loop()
         due = loop.time()
         given = 0
-        for event in _deltas(request, wish):
-            if limit is not None and given >= limit:
+        reason: FinishReason = "stop"
+        for event in self._deltas(request, wish):
+            if given == limit:
+                reason = "length"
                 break
-            if wish.fails and given >= _DELTAS_BEFORE_FAILURE:
-                raise ProviderError(ErrorKind.OVERLOADED, sentence(ErrorKind.OVERLOADED, name=self.name))
             # Counted from the first delta, so that late wake-ups do not add up.
             due += interval
             await asyncio.sleep(max(0.0, due - loop.time()))
             yield event
             given += 1
-        else:
-            limit = None
-        yield Finished("stop" if limit is None else "length")
+        yield Finished(reason)
         yield UsageReport(prompt_tokens=_count(request), completion_tokens=given)
 
     async def list_models(self) -> list[ModelInfo]:
@@ -76,13 +75,14 @@ class DemoChat:
     async def aclose(self) -> None:
         """Do nothing: there are no connections."""
 
-
-def _deltas(request: ChatRequest, wish: demo_text.Wish) -> Iterator[TextDelta | ReasoningDelta]:
-    reasoning, text = demo_text.compose(request, wish)
-    for piece in _PIECE.findall(reasoning):
-        yield ReasoningDelta(piece)
-    for piece in _PIECE.findall(text):
-        yield TextDelta(piece)
+    def _deltas(self, request: ChatRequest, wish: demo_text.Wish) -> Iterator[TextDelta | ReasoningDelta]:
+        reasoning, text = demo_text.compose(request, wish)
+        for piece in _PIECE.findall(reasoning):
+            yield ReasoningDelta(piece)
+        for number, piece in enumerate(_PIECE.findall(text)):
+            if wish.fails and number == _DELTAS_BEFORE_FAILURE:
+                raise ProviderError(ErrorKind.OVERLOADED, sentence(ErrorKind.OVERLOADED, name=self.name))
+            yield TextDelta(piece)
 
 
 def _count(request: ChatRequest) -> int:

@@ -25,14 +25,15 @@ _SPEED = re.compile(r"\bbe\s+(slow|fast)\b", re.IGNORECASE)
 _SHOW = re.compile(r"\bshow\s+(?:me\s+)?(?:a\s+|some\s+)?(table|code|math|list)\b", re.IGNORECASE)
 # What would turn an echoed excerpt into Markdown of its own.
 _MARKUP = re.compile(r"([\\`*_\[\]<$|~])")
-_LABEL = re.compile(r"\s*(?:user|human|you|question|message)\s*:\s*", re.IGNORECASE)
+_LABEL = re.compile(r"\A\s*(?:user|human|you|question|message)\s*:\s*", re.IGNORECASE)
 _WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
 
-_SMALL_WORDS = frozenset(
+_SMALL = (
     "a about an and are as at be but by can could do does for from give had has have hello help hi how i in into is it "
     "its let like me more my need of on or our please say should show so some tell than that the their them then there "
-    "these this to us want was we what when where which who why will with would write you your".split()
+    "these this to us want was we what when where which who why will with would write you your"
 )
+_SMALL_WORDS = frozenset(_SMALL.split())
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def compose(request: ChatRequest, wish: Wish) -> tuple[str, str]:
 
 def make_title(text: str) -> str:
     """Name a conversation in two to five of its own words, at most 40 characters."""
-    words = _WORD.findall(_LABEL.sub("", text, count=1)[:2_000])
+    words = _WORD.findall(_LABEL.sub("", text)[:2_000])
     telling = [word for word in words if word.lower() not in _SMALL_WORDS]
     if len(telling) < 2:
         telling = words

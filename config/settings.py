@@ -262,3 +262,17 @@ PROVIDER_ENVIRONMENT = {
 }
 DEFAULT_MODEL = env.str("BOUGH_DEFAULT_MODEL", default="")
 TITLE_MODEL = env.str("BOUGH_TITLE_MODEL", default="")
+
+GENERATION = {
+    "first_delta_seconds": 60,
+    "between_deltas_seconds": 40,
+    "total_seconds": 15 * 60,
+    "answer_bytes": 200_000,
+    "lease_seconds": 30,
+    "heartbeat_seconds": 1,
+    "drain_seconds": 20,
+    "flush_seconds": 0.05,
+    "slow_flush_seconds": 0.2,
+    "retries": 2,
+}
+MESSAGE_CHARACTERS = 50_000

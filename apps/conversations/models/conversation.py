@@ -97,6 +97,11 @@ class Conversation(models.Model):
         return f"{self.title or 'Untitled'} ({self.pk})"
 
     @property
+    def display_title(self) -> str:
+        """Give the title, or what stands for one before the first message."""
+        return self.title or "New Chat"
+
+    @property
     def is_archived(self) -> bool:
         return self.status == ConversationStatus.ARCHIVED
 

@@ -1,0 +1,75 @@
+"""The way out of services to whoever is watching: events leave on commit, through the process's bus.
+
+Which bus that is, the process decides at its start; text itself is written by the runner, not here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from apps.conversations.models import Conversation, Generation
+from apps.streaming.bus import Bus
+from apps.streaming.memory import MemoryBus
+
+QUEUED = "generations"
+STOPS = "stop"
+
+_bus: Bus = MemoryBus()
+
+
+def bus() -> Bus:
+    """Give the bus of this process."""
+    return _bus
+
+
+def install_bus(new: Bus) -> None:
+    """Make another bus the process's own; called once at start."""
+    global _bus
+    _bus = new
+
+
+def publish(topic: str, event: Mapping[str, Any]) -> None:
+    """Publish once the transaction is committed, or at once where none is open."""
+    transaction.on_commit(lambda: _bus.publish(topic, event))
+
+
+def user_topic(user_id: UUID) -> str:
+    return f"user:{user_id}"
+
+
+def publish_conversation(conversation: Conversation, *, what: str) -> None:
+    """Tell the owner's tabs that a row of the list changed; `what` is created, changed, deleted or restored."""
+    publish(
+        user_topic(conversation.owner_id),
+        {"type": "conversation", "conversation": str(conversation.pk), "what": what, "title": conversation.display_title},
+    )
+
+
+def publish_messages(
+    conversation: Conversation, ids: Iterable[UUID] = (), *, generations: Iterable[Generation] = ()
+) -> None:
+    """Tell the owner's tabs that messages came or went, and which answers can be followed."""
+    publish(
+        user_topic(conversation.owner_id),
+        {
+            "type": "messages",
+            "conversation": str(conversation.pk),
+            "leaf": str(conversation.active_leaf_id) if conversation.active_leaf_id else None,
+            "ids": [str(pk) for pk in ids],
+            "answers": [{"generation": str(g.pk), "message": str(g.message_id)} for g in generations],
+        },
+    )
+
+
+def ring(generation: Generation) -> None:
+    """Ring the doorbell of the runners."""
+    publish(QUEUED, {"type": "queued", "generation": str(generation.pk)})
+
+
+def note_stop(generation_id: UUID) -> None:
+    """Hurry the runner that holds a generation; the row says the same, only later."""
+    publish(STOPS, {"type": "stop", "generation": str(generation_id)})

@@ -80,3 +80,31 @@ class NotPossible(DomainError):
 
 class Unavailable(DomainError):
     code, status, message = "unavailable", 503, "The server can't do that right now. Try again in a moment."
+
+
+class SignInNeeded(DomainError):
+    """Nobody is signed in, or no valid token came along."""
+
+    code, status, message = "unauthorized", 401, "Please sign in first."
+
+
+class Refused(DomainError):
+    """Known who it is, and not allowed: a scope, a role, a forged form."""
+
+    code, status, message = "forbidden", 403, "That isn't allowed."
+
+
+class AlreadyThere(Conflict):
+    code, message = "already_there", "That is there already."
+
+
+class TooManyRequests(DomainError):
+    """A limit is reached; `retry_after` in the data says for how many seconds."""
+
+    code, status, message = "rate_limited", 429, "That was a bit much at once. Wait a moment and try again."
+
+
+class Broken(DomainError):
+    """Our own fault, told without details; the log has them under the request's id."""
+
+    code, status, message = "server_error", 500, "Something broke on our side. Nothing was lost."

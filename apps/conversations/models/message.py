@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db import models
@@ -107,6 +108,12 @@ class Message(models.Model):
     # One UUIDv7 per act of deleting; undo clears exactly that act.
     deletion = models.UUIDField(null=True, blank=True)
     created_at = models.DateTimeField()
+
+    # Not columns: its place among its siblings, set for a whole page by paths.attach_siblings.
+    sibling_index: int
+    sibling_count: int
+    previous_sibling_id: UUID | None
+    next_sibling_id: UUID | None
 
     objects = MessageQuerySet.as_manager()
 

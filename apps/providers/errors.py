@@ -84,3 +84,11 @@ class ProviderError(Exception):
 def sentence(kind: ErrorKind, *, name: str, model: str = "") -> str:
     """Say in a plain sentence what went wrong at the provider called `name`."""
     return _SENTENCES[kind].format(name=name, model=model or "this model")
+
+
+def cut_off(*, name: str, has_begun: bool) -> ProviderError:
+    """Say that the connection broke; once the answer has begun, asking again would pay for it twice."""
+    if has_begun:
+        words = "The connection to the model broke. The text so far is kept."
+        return ProviderError(ErrorKind.CUT_OFF, words, retryable=False)
+    return ProviderError(ErrorKind.CUT_OFF, sentence(ErrorKind.CUT_OFF, name=name))

@@ -48,9 +48,11 @@ def build_providers(settings: ProviderSettings) -> dict[str, ChatProvider]:
     if settings.gemini_api_key:
         found.append(LiteLLMChat("gemini", "Gemini", settings.gemini_api_key, "gemini"))
     if settings.openrouter_api_key:
-        found.append(OpenAICompatible("openrouter", "OpenRouter", OPENROUTER_URL, settings.openrouter_api_key))
+        found.append(
+            OpenAICompatible("openrouter", "OpenRouter", OPENROUTER_URL, settings.openrouter_api_key, prefills=True)
+        )
     if settings.ollama_base_url:
-        found.append(OpenAICompatible("ollama", "Ollama", ollama_address(settings.ollama_base_url), None))
+        found.append(OpenAICompatible("ollama", "Ollama", ollama_address(settings.ollama_base_url), prefills=True))
     found.append(DemoChat())
     return {provider.slug: provider for provider in found}
 

@@ -1,5 +1,8 @@
-"""Websocket routes."""
+"""Websocket routes: there is one."""
 
 from channels.routing import URLRouter
+from django.urls import path
 
-websocket_application = URLRouter([])
+from apps.conversations.consumers import LiveConsumer
+
+websocket_application = URLRouter([path("ws/", LiveConsumer.as_asgi())])

@@ -57,6 +57,19 @@ class Run(models.Model):
         return f"run {self.pk}"
 
 
+# One text for SQLite and PostgreSQL.
+WALK_UP = """
+WITH RECURSIVE walk(id, parent_id, step) AS (
+    SELECT id, parent_id, 1 FROM conversations_message WHERE id = %s
+    UNION ALL
+    SELECT above.id, above.parent_id, walk.step + 1
+    FROM conversations_message above JOIN walk ON above.id = walk.parent_id
+    WHERE walk.step < %s
+)
+SELECT message.* FROM walk JOIN conversations_message message ON message.id = walk.id ORDER BY walk.step
+"""
+
+
 class MessageQuerySet(models.QuerySet["Message"]):
     def visible_to(self, user: User) -> MessageQuerySet:
         """Keep this user's messages that stand: neither they nor their conversation deleted."""
@@ -64,6 +77,16 @@ class MessageQuerySet(models.QuerySet["Message"]):
 
     def standing(self) -> MessageQuerySet:
         return self.filter(deletion__isnull=True)
+
+    def walk_up(self, message_id: UUID | None, *, limit: int) -> list[Message]:
+        """Walk from a message to its ancestors. Shape: oldest first, at most `limit`, the message last; one query.
+
+        The recursion is bounded inside the query, so its cost is the same at any depth (measured: ADR-0001).
+        """
+        if message_id is None:
+            return []
+        found = self.raw(WALK_UP, [self.model._meta.pk.get_db_prep_value(message_id, connection), limit])
+        return list(found)[::-1]
 
     def siblings_in_order(self) -> MessageQuerySet:
         return self.order_by("created_at", "id")

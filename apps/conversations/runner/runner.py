@@ -13,14 +13,13 @@ from uuid import UUID
 
 from django.db import OperationalError
 
-from apps.conversations.models import Generation, GenerationState, Purpose
+from apps.conversations.models import Generation, GenerationState, Message, Purpose
 from apps.conversations.runner.limits import Limits
 from apps.conversations.runner.titles import write_title
 from apps.conversations.runner.writer import BROKEN, RESTARTING, STOPPED, AnswerWriter, provider_for
 from apps.conversations.services import generations, live
 from apps.conversations.services.context import build_context
 from apps.conversations.services.generations import Ending, Lease
-from apps.conversations.services.paths import walk_up
 from apps.core.db import in_db
 from apps.providers.base import ChatMessage, ChatRequest
 from apps.providers.errors import ProviderError
@@ -70,14 +69,18 @@ class Runner:
         grace = self.limits.drain_seconds if grace_seconds is None else grace_seconds
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace)
-        for writer in list(self._writers.values()):
-            writer.end(RESTARTING)
+        self.interrupt_all()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=15)
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
         await self._bells.close()
+
+    def interrupt_all(self) -> None:
+        """End all answers now, with their text kept."""
+        for writer in list(self._writers.values()):
+            writer.end(RESTARTING)
 
     # --- loops ---------------------------------------------------------------------------------------------------
 
@@ -209,7 +212,7 @@ class Runner:
         message = generation.message
         assert message is not None
         provider, model = provider_for(generation.request["model"])
-        above = await in_db(walk_up, message.parent_id, limit=CONTEXT_MESSAGES)
+        above = await in_db(Message.objects.all().walk_up, message.parent_id, limit=CONTEXT_MESSAGES)
         messages = build_context(above)
         continuation = bool(generation.request.get("continuation")) and bool(message.text)
         if continuation:

@@ -1,0 +1,124 @@
+"""The socket: who may open it and what it takes (`watch`, `unwatch`, `ack`, `ping`). Frames are the hub's."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any
+
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.http.cookie import parse_cookie
+
+from apps.conversations import process
+from apps.conversations.services import generations
+from apps.core.db import in_db
+from apps.core.errors import NotFound
+from apps.core.ids import parse_id
+from apps.streaming import frames
+from apps.streaming.sockets import ActiveAnswer, Socket
+
+BAD_MESSAGE, SIGN_IN, TOO_BIG = 4400, 4401, 4413
+FRAME_BYTES = 64 * 1024
+
+
+class LiveConsumer(AsyncWebsocketConsumer):
+    """One browser tab."""
+
+    socket: Socket | None = None
+
+    async def connect(self) -> None:
+        """Accept a tab of our own origin; one without a session is told to sign in."""
+        headers = dict(self.scope["headers"])
+        if not is_our_origin(headers.get(b"origin", b"").decode("latin-1")):
+            await self.close()
+            return
+        cookies = parse_cookie(headers.get(b"cookie", b"").decode("latin-1"))
+        self.session_key = cookies.get(settings.SESSION_COOKIE_NAME, "")
+        self.user = await in_db(user_of_session, self.session_key)
+        await self.accept()
+        if self.user is None:
+            await self.close(SIGN_IN)
+            return
+        self.socket = await (await process.here()).hub.connect(str(self.user.pk), self._send_frame, self.close)
+
+    async def disconnect(self, code: int) -> None:
+        """Let go; the answer goes on."""
+        if self.socket is not None:
+            self.socket.close()
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """Take one message from the tab; anything but the four known ones closes the socket."""
+        if self.socket is None:
+            return
+        if bytes_data is not None or text_data is None or len(text_data) > FRAME_BYTES:
+            await self.close(BAD_MESSAGE if text_data is None else TOO_BIG)
+            return
+        try:
+            message = json.loads(text_data)
+            handler = HANDLERS[message["type"]]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            await self.close(BAD_MESSAGE)
+            return
+        await handler(self, message)
+
+    async def _watch(self, message: dict[str, Any]) -> None:
+        assert self.socket is not None
+        found = await in_db(watchable, self.session_key, message.get("conversation"))
+        if found == SIGN_IN:
+            await self.close(SIGN_IN)
+        elif isinstance(found, list):
+            self.socket.watch(str(parse_id(message["conversation"])), found)
+        else:
+            gone = {"type": "gone", "conversation": str(message.get("conversation"))[:36]}
+            self.socket.forward(gone, 80)
+
+    async def _unwatch(self, message: dict[str, Any]) -> None:
+        assert self.socket is not None
+        self.socket.unwatch()
+
+    async def _ack(self, message: dict[str, Any]) -> None:
+        number = message.get("n")
+        if self.socket is not None and isinstance(number, int):
+            self.socket.ack(number)
+
+    async def _ping(self, message: dict[str, Any]) -> None:
+        # Outside the window of frames: it says that the line is alive, nothing else.
+        await self.send('{"type":"pong"}')
+
+    async def _send_frame(self, frame: frames.Frame) -> None:
+        await self.send(frames.encode(frame))
+
+
+HANDLERS = {
+    "watch": LiveConsumer._watch,
+    "unwatch": LiveConsumer._unwatch,
+    "ack": LiveConsumer._ack,
+    "ping": LiveConsumer._ping,
+}
+
+
+def is_our_origin(origin: str) -> bool:
+    """Compare scheme, host and port exactly; `null` and a missing origin are nobody's."""
+    return origin.rstrip("/").lower() in settings.CSRF_TRUSTED_ORIGINS
+
+
+def user_of_session(session_key: str) -> Any:
+    """Find who is signed in by a session; None for nobody."""
+    store = import_module(settings.SESSION_ENGINE).SessionStore
+    user = get_user(SimpleNamespace(session=store(session_key or None)))  # type: ignore[arg-type]
+    return user if user.is_authenticated and user.is_active else None
+
+
+def watchable(session_key: str, conversation_id: object) -> list[ActiveAnswer] | int | None:
+    """Read rights anew: the answers being written, SIGN_IN for a session that ended, None for what isn't there."""
+    user = user_of_session(session_key)
+    if user is None:
+        return SIGN_IN
+    try:
+        found = generations.active_answers(user=user, conversation_id=str(conversation_id))
+    except NotFound:
+        return None
+    return [ActiveAnswer(str(g.pk), str(g.message_id), g.attempt) for g in found]

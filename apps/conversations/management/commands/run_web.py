@@ -1,0 +1,41 @@
+"""`manage.py run_web`: daphne with our start and drain, since daphne knows no lifespan and drops sockets on SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+
+class Command(BaseCommand):
+    help = "Serve pages, API and sockets, and write answers. Example: manage.py run_web --port 8000"
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--host", default=settings.HOST)
+        parser.add_argument("--port", type=int, default=settings.PORT)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        # The reactor must be asyncio's before anything else of Twisted is imported.
+        from twisted.internet import asyncioreactor  # noqa: PLC0415
+
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        asyncioreactor.install(loop)
+        from apps.conversations.launcher import serve  # noqa: PLC0415
+
+        threading.Thread(target=_know_models, name="models-first", daemon=True).start()
+        gc.collect()
+        gc.freeze()
+        serve(loop, host=options["host"], port=options["port"])
+
+
+def _know_models() -> None:
+    """Ask the providers what they serve before the first page needs it."""
+    from apps.models.services import catalogue  # noqa: PLC0415
+
+    catalogue.refresh()

@@ -1,0 +1,71 @@
+"""What a web process holds beside its requests: the hub, and in the embedded shape the runner."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+
+from apps.conversations.runner.runner import Runner
+from apps.conversations.services import live, reading
+from apps.core.db import in_db
+from apps.providers import registry
+from apps.streaming.answers import Snapshot
+from apps.streaming.hub import Hub
+from apps.streaming.rendering import StreamRenderer
+from apps.streaming.sockets import ActiveAnswer
+
+
+class WebProcess:
+    """Start and end what lives on the web process's loop; one per loop."""
+
+    def __init__(self) -> None:
+        self.hub = Hub(live.bus(), load_row=_load_row, load_active=_load_active, renderer=StreamRenderer)
+        self.runner: Runner | None = None
+
+    async def start(self, *, with_runner: bool) -> None:
+        """Start the hub, and the runner if generations run here."""
+        await self.hub.start()
+        if with_runner:
+            self.runner = Runner(live.bus())
+            await self.runner.start()
+
+    async def stop(self) -> None:
+        """Let answers finish within their grace, then close the sockets and the providers' connections."""
+        if self.runner is not None:
+            await self.runner.drain()
+        await self.hub.stop()
+        for provider in registry.current().values():
+            await provider.aclose()
+
+    def hurry(self) -> None:
+        """Stop waiting for answers: the second Ctrl-C."""
+        if self.runner is not None:
+            self.runner.interrupt_all()
+
+
+_processes: dict[asyncio.AbstractEventLoop, WebProcess] = {}
+
+
+async def here() -> WebProcess:
+    """Give the process object of the running loop, started without a runner if nobody started it."""
+    loop = asyncio.get_running_loop()
+    if (process := _processes.get(loop)) is None:
+        process = register(WebProcess())
+        await process.start(with_runner=False)
+    return process
+
+
+def register(process: WebProcess) -> WebProcess:
+    """Make a process object the one of the running loop."""
+    for loop in [loop for loop in _processes if loop.is_closed()]:
+        del _processes[loop]
+    _processes[asyncio.get_running_loop()] = process
+    return process
+
+
+async def _load_row(live_id: str) -> Snapshot | None:
+    return await in_db(reading.snapshot_of, live_id)
+
+
+async def _load_active(conversation_ids: Collection[str]) -> dict[str, list[ActiveAnswer]]:
+    return await in_db(reading.active_in, conversation_ids)

@@ -1,0 +1,58 @@
+// @ts-check
+/** What screen readers are told: boundaries alone, never each word of an answer. */
+import { BOUGH, on } from "bough/events";
+import { article, find } from "bough/page";
+import { say } from "bough/words";
+
+const STILL_EVERY = 20_000;
+const READ_ALOUD = 500;
+let still = 0;
+/** Answers whose beginning was told. @type {Set<string>} */
+const begun = new Set();
+
+/** Say something politely, when the reader has a moment. @param {string} text */
+export function announce(text) {
+  put("#announce", text);
+}
+
+/** Say something that cannot wait. @param {string} text */
+export function alert(text) {
+  put("#alert", text);
+}
+
+/** @param {string} selector @param {string} text */
+function put(selector, text) {
+  const node = find(selector);
+  if (!node) return;
+  // The same words twice are a change only if the node was empty between.
+  node.textContent = "";
+  requestAnimationFrame(() => (node.textContent = text));
+}
+
+/** @param {CustomEvent} event */
+function painted({ detail }) {
+  if (begun.has(detail.message) || !detail.element.hasAttribute("data-live")) return;
+  begun.add(detail.message);
+  announce(say("announce_answering", { name: find("h2", detail.element)?.textContent?.trim() ?? "" }));
+  clearInterval(still);
+  still = window.setInterval(() => announce(say("announce_still")), STILL_EVERY);
+}
+
+/** @param {CustomEvent} event */
+function ended({ detail }) {
+  const element = article(detail.message);
+  begun.delete(detail.message);
+  if (!begun.size) clearInterval(still);
+  if (!element) return;
+  if (detail.status === "stopped") return announce(say("announce_stopped"));
+  if (detail.status === "failed") return alert(say("announce_failed"));
+  if (detail.status === "interrupted") return announce(say("announce_interrupted"));
+  const text = find(".part[data-kind=text]", element)?.innerText.trim() ?? "";
+  const words = say("announce_complete", { count: text ? text.split(/\s+/).length : 0 });
+  announce(text && text.length <= READ_ALOUD ? `${words}. ${text}` : words);
+}
+
+export function mount() {
+  on(BOUGH.painted, painted);
+  on(BOUGH.ended, ended);
+}

@@ -1,0 +1,31 @@
+// @ts-check
+/** Boots the page: each module mounts itself once and needs no other call. */
+import { mount as announce } from "bough/announce";
+import { mount as branches } from "bough/branches";
+import { mount as clipboard } from "bough/clipboard";
+import { mount as composer } from "bough/composer";
+import { mount as connection } from "bough/connection";
+import { mount as dialogs } from "bough/dialogs";
+import { mount as drafts } from "bough/drafts";
+import { mount as errors } from "bough/errors";
+import { mount as messages } from "bough/messages";
+import { mount as polling } from "bough/polling";
+import { mount as rename } from "bough/rename";
+import { mount as rows } from "bough/rows";
+import { mount as scroll } from "bough/scroll";
+import { mount as sending } from "bough/sending";
+import { mount as shortcuts } from "bough/shortcuts";
+import { mount as sidebar } from "bough/sidebar";
+import { mount as socket } from "bough/socket";
+import { mount as stopping } from "bough/stopping";
+import { mount as stream } from "bough/stream";
+import { mount as theme } from "bough/theme";
+import { mount as toasts } from "bough/toasts";
+
+// Controls that need a script are hidden until there is one.
+document.documentElement.classList.add("js");
+
+// Order matters where modules hear the same event: what paints comes before what tells about it, the socket last.
+const modules = [errors, dialogs, connection, stream, messages, announce, polling, stopping, sending, drafts, composer];
+modules.push(scroll, clipboard, branches, sidebar, rows, rename, shortcuts, theme, toasts, socket);
+for (const mount of modules) mount();

@@ -1,0 +1,146 @@
+// @ts-check
+/** From the box to the server: the message shows at once, its text comes back if anything fails. */
+import { announce } from "bough/announce";
+import { fill, grow, refreshComposer } from "bough/composer";
+import { joined } from "bough/draft_book";
+import { keepUnderway, settle } from "bough/drafts";
+import { explain } from "bough/errors";
+import { BOUGH, emit, on } from "bough/events";
+import { post } from "bough/http";
+import { hold, release } from "bough/messages";
+import { box, composer, enliven, find, fragment, liveArticles, turns } from "bough/page";
+import { say } from "bough/words";
+
+const LATE = 10_000;
+let sending = false;
+
+/** @param {SubmitEvent} event */
+function submitted(event) {
+  const form = composer();
+  if (!form || event.target !== form || /** @type {any} */ (event.submitter)?.dataset.action === "stop") return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  void send(form);
+}
+
+/** @param {HTMLFormElement} form */
+async function send(form) {
+  const field = box();
+  if (!field || sending) return;
+  const text = field.value;
+  if (!text.trim()) return hint(say("blank"));
+  if (liveArticles().length) return hint(say("busy"));
+  sending = true;
+  hold();
+  const fields = new FormData(form);
+  const clientId = String(fields.get("client_id") || newId());
+  fields.set("client_id", clientId);
+  clearError();
+  empty(field);
+  keepUnderway(text);
+  const bubble = showBubble(text);
+  const late = window.setTimeout(() => setState(bubble, say("not_sent_yet")), LATE);
+  const reply = await post(form, fields);
+  clearTimeout(late);
+  sending = false;
+  if (reply.ok) accepted(form, bubble, reply);
+  else refused(form, bubble, text, clientId, reply);
+  release();
+}
+
+/** @param {HTMLFormElement} form @param {HTMLElement | null} bubble @param {import("./http.js").Reply} reply */
+function accepted(form, bubble, reply) {
+  const created = !form.dataset.conversation;
+  const conversation = reply.headers.get("X-Bough-Conversation") ?? form.dataset.conversation ?? "";
+  settle();
+  setField(form, "client_id", newId());
+  const fresh = fragment(reply.text);
+  const ids = Array.from(fresh.querySelectorAll("article.message"), (node) => /** @type {HTMLElement} */ (node).dataset.message);
+  for (const turn of document.querySelectorAll("#turns > .turn[data-live]")) turn.removeAttribute("data-live");
+  const added = Array.from(fresh.children);
+  if (bubble) bubble.replaceWith(...added);
+  else turns()?.append(...added);
+  for (const node of added) enliven(node);
+  const address = reply.headers.get("HX-Push-Url");
+  if (created && address) history.pushState({ htmx: true }, "", address);
+  announce(say("announce_sent"));
+  emit(BOUGH.changed, { ids });
+  emit(BOUGH.sent, { conversation, created });
+}
+
+/**
+ * Give the text back, with what was typed since, and say why.
+ * @param {HTMLFormElement} form @param {HTMLElement | null} bubble @param {string} text @param {string} clientId
+ * @param {import("./http.js").Reply} reply
+ */
+function refused(form, bubble, text, clientId, reply) {
+  bubble?.remove();
+  find(".conversation")?.classList.remove("is-started");
+  const field = box();
+  if (field) fill(field, joined(text, field.value));
+  settle();
+  // Nobody knows whether an unanswered send arrived: with the same id it can't count twice.
+  setField(form, "client_id", reply.status === 0 && field?.value === text ? clientId : newId());
+  explain(reply, find("#composer-error"));
+  refreshComposer();
+  field?.focus();
+}
+
+/** @param {string} text @returns {HTMLElement | null} */
+function showBubble(text) {
+  const template = /** @type {HTMLTemplateElement | null} */ (find("template#message-sending"));
+  const bubble = /** @type {HTMLElement | undefined} */ (template?.content.firstElementChild?.cloneNode(true));
+  if (!bubble) return null;
+  const place = find("[data-text]", bubble);
+  if (place) place.textContent = text;
+  setState(bubble, say("sending"));
+  find(".conversation--empty")?.classList.add("is-started");
+  turns()?.append(bubble);
+  scrollToEnd();
+  return bubble;
+}
+
+function scrollToEnd() {
+  find("#scroller")?.scrollTo({ top: 0 });
+}
+
+/** @param {HTMLElement | null} bubble @param {string} words */
+function setState(bubble, words) {
+  const state = bubble && find(".message-state", bubble);
+  if (state) state.textContent = words;
+}
+
+/** @param {HTMLTextAreaElement} field */
+function empty(field) {
+  field.value = "";
+  grow(field);
+}
+
+/** @param {HTMLFormElement} form @param {string} name @param {string} value */
+function setField(form, name, value) {
+  const field = /** @type {HTMLInputElement | null} */ (find(`input[name=${name}]`, form));
+  if (field) field.value = value;
+}
+
+/** @param {string} words */
+function hint(words) {
+  announce(words);
+  box()?.focus();
+}
+
+function clearError() {
+  find("#composer-error")?.replaceChildren();
+}
+
+/** Make a random id; crypto.randomUUID is missing on plain http. */
+function newId() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = (bytes[6] & 0x0f) | 0x40;
+  bytes[8] = (bytes[8] & 0x3f) | 0x80;
+  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
+}
+
+export function mount() {
+  on("submit", submitted, { capture: true });
+}

@@ -1,0 +1,83 @@
+// @ts-check
+/** Short notes at the edge: three at most, errors stay until dismissed, Undo for ten seconds. */
+import { HTMX, on } from "bough/events";
+import { find } from "bough/page";
+import { say } from "bough/words";
+
+const MOST = 3;
+const BRIEF = 6000;
+const UNDO = 10_000;
+/** Toasts whose time runs. @type {WeakSet<Element>} */
+const timed = new WeakSet();
+
+/**
+ * Show a note.
+ * @param {{text: string, error?: boolean, action?: string, run?: () => void, stay?: number}} note
+ * @returns {HTMLElement | null}
+ */
+export function toast({ text, error = false, action, run, stay = BRIEF }) {
+  const place = find("#toasts");
+  if (!place) return null;
+  for (const same of place.querySelectorAll(".toast")) if (find("p", same)?.textContent === text) same.remove();
+  const node = document.createElement("div");
+  node.className = error ? "toast toast-error" : "toast";
+  node.setAttribute("role", error ? "alert" : "status");
+  const words = document.createElement("p");
+  words.textContent = text;
+  node.append(words);
+  if (action && run) node.append(button(action, () => (node.remove(), run())));
+  node.append(button(say("dismiss"), () => node.remove(), "toast-dismiss"));
+  place.append(node);
+  trim(place);
+  if (!error) expire(node, stay);
+  return node;
+}
+
+/** @param {string} text @param {() => void} run @param {string} [className] */
+function button(text, run, className = "toast-action") {
+  const node = document.createElement("button");
+  node.type = "button";
+  node.className = className;
+  node.textContent = text;
+  node.addEventListener("click", run);
+  return node;
+}
+
+/** @param {HTMLElement} place */
+function trim(place) {
+  const all = place.querySelectorAll(".toast");
+  for (let index = 0; index < all.length - MOST; index += 1) all[index].remove();
+}
+
+/** Let a toast leave after its time; not while it is pointed at or holds the focus. @param {Element} node @param {number} stay */
+function expire(node, stay) {
+  if (timed.has(node)) return;
+  timed.add(node);
+  const leave = () => {
+    if (node.matches(":hover, :focus-within")) window.setTimeout(leave, 1000);
+    else node.remove();
+  };
+  window.setTimeout(leave, stay);
+}
+
+/** Toasts the server put there get their time, and a way out. */
+function adopt() {
+  const place = find("#toasts");
+  if (!place) return;
+  for (const node of place.querySelectorAll(".toast:not(.toast-error)")) {
+    expire(node, find("form", node) ? UNDO : BRIEF);
+  }
+  trim(place);
+}
+
+/** @param {Event} event */
+function dismissed(event) {
+  const target = /** @type {Element} */ (event.target);
+  target.closest?.(".toast-dismiss")?.closest(".toast")?.remove();
+}
+
+export function mount() {
+  on(HTMX.afterSettle, adopt);
+  on("click", dismissed);
+  adopt();
+}

@@ -76,6 +76,10 @@ class Conversation(models.Model):
     root_conversation = models.ForeignKey("self", on_delete=models.DO_NOTHING, related_name="family", db_constraint=False)
     branch_id = models.UUIDField(null=True, blank=True)
 
+    # Not columns: what tells it from its family, set by forks.family.
+    snippet: str
+    messages_after: int
+
     objects = ConversationQuerySet.as_manager()
 
     class Meta:

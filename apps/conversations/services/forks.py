@@ -1,0 +1,178 @@
+"""Forks: a new conversation copied from a path of another, and the family that a root and its forks are.
+
+The tree inside one conversation is in `paths` and `branches`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from apps.accounts.models import User
+from apps.conversations.models import Conversation, Message, MessageStatus, Role, Run, TitleSource
+from apps.conversations.services import live
+from apps.conversations.services.conversations import clean_title, family_of, get
+from apps.conversations.services.lineage import from_column, lineage, to_column
+from apps.conversations.services.messages import get_message, lock
+from apps.core.errors import NotFound
+from apps.core.ids import new_id
+
+BATCH = 500
+SNIPPET = 120
+
+# What belongs to a message's place, not to what it says; everything else is copied, later columns too.
+NOT_COPIED = {
+    "id", "conversation_id", "owner_id", "parent_id", "depth", "run_id",
+    "client_id", "last_leaf_id", "copied_from_id", "deletion",
+}  # fmt: skip
+COPIED = [column.attname for column in Message._meta.concrete_fields if column.attname not in NOT_COPIED]
+
+# The user's messages just after the fork and at the end of each conversation's current path, in one query.
+SNIPPETS = """
+WITH RECURSIVE up (conversation_id, fork_depth, leaf_depth, parent_id, run_id, from_depth, to_depth) AS (
+    SELECT conversation.id, COALESCE(origin.depth, -1), leaf.depth,
+        run.parent_id, run.id, COALESCE(run.parent_depth + 1, 0), leaf.depth
+    FROM conversations_conversation conversation
+    JOIN conversations_message leaf ON leaf.id = conversation.active_leaf_id
+    JOIN conversations_run run ON run.id = leaf.run_id
+    LEFT JOIN conversations_message origin ON origin.id = conversation.branch_from_message_id
+    WHERE conversation.root_conversation_id = %s AND conversation.deleted_at IS NULL
+    UNION ALL
+    SELECT up.conversation_id, up.fork_depth, up.leaf_depth,
+        run.parent_id, run.id, COALESCE(run.parent_depth + 1, 0), up.from_depth - 1
+    FROM up JOIN conversations_run run ON run.id = up.parent_id
+),
+texts (conversation_id, fork_depth, leaf_depth, depth, role, text) AS (
+    SELECT up.conversation_id, up.fork_depth, up.leaf_depth, message.depth, message.role, SUBSTR(message.text, 1, 400)
+    FROM up JOIN conversations_message message ON message.run_id = up.run_id
+        AND message.depth <= up.to_depth AND message.depth > up.fork_depth AND message.depth <= up.fork_depth + 4
+    UNION
+    SELECT up.conversation_id, up.fork_depth, up.leaf_depth, message.depth, message.role, SUBSTR(message.text, 1, 400)
+    FROM up JOIN conversations_message message ON message.run_id = up.run_id
+        AND message.depth <= up.to_depth AND message.depth > up.leaf_depth - 4
+)
+SELECT conversation_id, fork_depth, leaf_depth, depth, role, text FROM texts ORDER BY conversation_id, depth
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Excerpts:
+    """What tells one member of a family from the others."""
+
+    snippet: str = ""
+    messages_after: int = 0
+
+
+def fork(*, user: User, conversation_id: str | UUID, message_id: str | UUID, title: str | None = None) -> Conversation:
+    """Copy the path up to and including a message into a new conversation.
+
+    Shape: new ids; times, order, parts, usage and marks as they were; what is still being written is kept as far as it
+        is stored, as interrupted. Without a title, the source's.
+    Raises: NotFound, InvalidField. Effects: one run, rows in batches, one transaction; begins no answer.
+    """
+    with transaction.atomic():
+        source = lock(user, conversation_id)
+        message = get_message(source, message_id)
+        now, pk = timezone.now(), new_id()
+        copy = Conversation(
+            id=pk,
+            owner=user,
+            title=clean_title(title) if title else source.title,
+            title_source=TitleSource.USER if title else source.title_source,
+            settings=source.settings,
+            parent_conversation=source,
+            branch_from_message=message,
+            root_conversation_id=source.root_conversation_id,
+            branch_id=_branch_id(source),
+            created_at=now,
+            updated_at=now,
+            seen_at=now,
+        )
+        copy.save(force_insert=True)
+        copy.active_leaf_id = _copy_path(message, copy)
+        copy.save(update_fields=["active_leaf"])
+        live.publish_conversation(copy, what="created")
+    return copy
+
+
+def family(*, user: User, conversation_id: str | UUID) -> list[Conversation]:
+    """List a root and its forks, the root first, then by age.
+
+    Shape: each has `snippet`, its first user message after the fork, else its last, on its current path, and
+        `messages_after`, how far that path goes beyond the fork.
+    Raises: NotFound. Effects: three queries.
+    """
+    conversation = get(user=user, conversation_id=conversation_id)
+    excerpts = _read_excerpts(conversation.root_conversation_id)
+    members = family_of(conversation)
+    for member in members:
+        found = excerpts.get(member.pk, _Excerpts())
+        member.snippet, member.messages_after = found.snippet, found.messages_after
+    return members
+
+
+def _branch_id(source: Conversation) -> UUID | None:
+    """Get the family's id; the root gets one with its first fork."""
+    root = Conversation.objects.filter(pk=source.root_conversation_id)
+    root.filter(branch_id__isnull=True).update(branch_id=new_id())
+    return root.values_list("branch_id", flat=True)[0]
+
+
+def _copy_path(message: Message, copy: Conversation) -> UUID:
+    """Copy a path into a conversation's first run, and give the id of the last copy."""
+    run = Run.objects.create(conversation=copy)
+    copies = _copies(_from_the_top(message), copy, run)
+    last = None
+    while batch := list(islice(copies, BATCH)):
+        Message.objects.bulk_create(batch)
+        last = batch[-1].pk
+    if last is None:
+        raise NotFound
+    return last
+
+
+def _from_the_top(message: Message) -> Iterator[Message]:
+    """Read a path, the first message first, without holding it in memory."""
+    for stretch in reversed(lineage(message).stretches):
+        rows = Message.objects.filter(run_id=stretch.run_id, depth__lte=stretch.to_depth)
+        yield from rows.order_by("depth").iterator(chunk_size=BATCH)
+
+
+def _copies(path: Iterable[Message], copy: Conversation, run: Run) -> Iterator[Message]:
+    parent_id = None
+    for depth, original in enumerate(path):
+        message = Message(
+            conversation=copy,
+            owner_id=copy.owner_id,
+            parent_id=parent_id,
+            depth=depth,
+            run=run,
+            copied_from_id=original.pk,
+            **{name: getattr(original, name) for name in COPIED},
+        )
+        if message.status == MessageStatus.STREAMING:
+            message.status = MessageStatus.INTERRUPTED
+        parent_id = message.pk
+        yield message
+
+
+def _read_excerpts(root_id: UUID) -> dict[UUID, _Excerpts]:
+    rows: dict[UUID, list[tuple[int, int, int, str, str]]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(SNIPPETS, [to_column(root_id)])
+        for pk, *row in cursor.fetchall():
+            rows.setdefault(from_column(pk), []).append(tuple(row))
+    return {pk: _excerpts(found) for pk, found in rows.items()}
+
+
+def _excerpts(rows: list[tuple[int, int, int, str, str]]) -> _Excerpts:
+    fork_depth, leaf_depth, *_ = rows[0]
+    said = [(depth, text) for _, _, depth, role, text in rows if role == Role.USER]
+    after = [text for depth, text in said if depth > fork_depth]
+    snippet = after[0] if after else said[-1][1] if said else ""
+    return _Excerpts(" ".join(snippet.split())[:SNIPPET], max(0, leaf_depth - fork_depth))

@@ -85,7 +85,7 @@ class Unavailable(DomainError):
 class SignInNeeded(DomainError):
     """Nobody is signed in, or no valid token came along."""
 
-    code, status, message = "unauthorized", 401, "Please sign in first."
+    code, status, message = "not_signed_in", 401, "Please sign in first."
 
 
 class Refused(DomainError):

@@ -1,0 +1,90 @@
+"""System checks with the tag `bough`: what starts, and yet will hurt. What must not start at all, the settings refuse."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+
+TAG = "bough"
+# 128 bits as letters and digits; a generated key has more.
+SHORT_KEY = 22
+
+
+@register(TAG)
+def check_field_keys(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    if all(len(key) >= SHORT_KEY for key in settings.FIELD_KEYS):
+        return []
+    return [
+        Warning(
+            "A key in FIELD_KEY is so short that it could be guessed from a copy of the database.",
+            hint="Put a new one of 32 random characters in front of it, and run manage.py rotate_keys.",
+            id="bough.W001",
+        )
+    ]
+
+
+@register(TAG)
+def check_data_folder(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    folder = settings.DATA_DIR
+    if not folder.exists() or os.access(folder, os.W_OK):
+        return []
+    return [
+        Error("The data folder can't be written to.", hint=f"Let this user write to {folder}.", id="bough.E001"),
+    ]
+
+
+@register(TAG)
+def check_sqlite(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    database = settings.DATABASES["default"]
+    if not database["ENGINE"].endswith("sqlite3"):
+        return []
+    if database.get("OPTIONS", {}).get("transaction_mode") == "IMMEDIATE":
+        return []
+    return [
+        Error(
+            "SQLite must begin its transactions with IMMEDIATE: else two writers meet 'database is locked'.",
+            id="bough.E002",
+        )
+    ]
+
+
+@register(TAG, deploy=True)
+def check_plain_http(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    if settings.SITE_IS_LOOPBACK or settings.SITE_URL.startswith("https://"):
+        return []
+    return [
+        Warning(
+            "SITE_URL is plain http, and not this machine: passwords and messages cross the network readable.",
+            hint="Put a proxy with a certificate in front, and set SITE_URL=https://…",
+            id="bough.W002",
+        )
+    ]
+
+
+@register(TAG, deploy=True)
+def check_proxy(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    if not settings.SITE_URL.startswith("https://") or settings.TRUSTED_PROXIES:
+        return []
+    return [
+        Warning(
+            "SITE_URL is https, but no proxy is trusted: every request will look like plain http, and sign-in will loop.",
+            hint="Set TRUSTED_PROXIES to the address of the proxy, for example 127.0.0.1.",
+            id="bough.W003",
+        )
+    ]
+
+
+@register(TAG, deploy=True)
+def check_mail(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    if settings.SIGNUP != "open" or "console" not in settings.EMAIL_BACKEND:
+        return []
+    return [
+        Warning(
+            "Anyone may sign up, and mail only goes to the console: nobody can confirm an address or reset a password.",
+            hint="Set EMAIL_URL, for example smtp+tls://user:password@mail.example.org:587.",
+            id="bough.W004",
+        )
+    ]

@@ -1,0 +1,78 @@
+"""Is this process able to serve? Checks of the ground floor; rooms above add theirs with `add_check`."""
+
+import logging
+import shutil
+from collections.abc import Callable
+from time import perf_counter
+from typing import TypedDict
+
+from django.conf import settings
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+log = logging.getLogger(__name__)
+
+# Below either of them the next backup or upload fills the disk.
+FREE_SHARE, FREE_BYTES = 0.02, 200_000_000
+
+
+class Unhealthy(Exception):
+    """A check failed; the text names what, without addresses or secrets: anyone may read it."""
+
+
+class Result(TypedDict):
+    ok: bool
+    ms: float
+    detail: str
+
+
+def add_check(name: str, check: Callable[[], str]) -> None:
+    """Add a check to readiness; it gives a word on what it saw, or raises Unhealthy. The same name replaces."""
+    _checks[name] = check
+
+
+def run_checks() -> dict[str, Result]:
+    """Run every check, in the order they were added.
+
+    Effects: one query each for database and migrations; an exception of a check counts as failed and is logged.
+    """
+    return {name: _run(name, check) for name, check in _checks.items()}
+
+
+def _run(name: str, check: Callable[[], str]) -> Result:
+    start = perf_counter()
+    try:
+        ok, detail = True, check()
+    except Unhealthy as problem:
+        ok, detail = False, str(problem)
+    except Exception:  # whatever broke, the probe must get its answer; the log has the rest
+        log.exception("health-check-failed", extra={"fields": {"check": name}})
+        ok, detail = False, "failed"
+    return Result(ok=ok, ms=round((perf_counter() - start) * 1000, 1), detail=detail)
+
+
+def _database() -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        cursor.fetchone()
+    return connection.vendor
+
+
+def _migrations() -> str:
+    executor = MigrationExecutor(connection)
+    waiting = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if waiting:
+        raise Unhealthy(f"{len(waiting)} migrations are not applied")
+    return "applied"
+
+
+def _disk() -> str:
+    if not settings.DATA_DIR.exists():
+        raise Unhealthy("the data folder is missing")
+    usage = shutil.disk_usage(settings.DATA_DIR)
+    if usage.free < min(FREE_BYTES, usage.total * FREE_SHARE):
+        raise Unhealthy("the disk is almost full")
+    return f"{usage.free // 1_000_000} MB free"
+
+
+_checks: dict[str, Callable[[], str]] = {"database": _database, "migrations": _migrations, "disk": _disk}

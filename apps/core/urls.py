@@ -1,0 +1,12 @@
+"""Addresses of nobody: health, and the token against forged forms."""
+
+from django.urls import path
+
+from apps.core import views
+
+app_name = "core"
+urlpatterns = [
+    path("health/live", views.live, name="live"),
+    path("health/ready", views.ready, name="ready"),
+    path("csrf/", views.csrf, name="csrf"),
+]

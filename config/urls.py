@@ -3,11 +3,14 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from apps.conversations.api import api
+
 urlpatterns = [
     path("", include("apps.core.urls")),
     path("", include("apps.accounts.urls")),
     path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),
+    path("api/", api.urls),
 ]
 
 handler400 = "apps.core.views.bad_request"

@@ -1,0 +1,163 @@
+"""Answers as they are written, by Server-Sent Events: a stream can break and go on anywhere, and ending it stops nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Annotated, cast
+from uuid import UUID
+
+from django.db import InterfaceError, OperationalError, connections
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from ninja import Query, Router, Status
+
+from apps.conversations.api.authentication import caller
+from apps.conversations.api.events import COMMENT, Position, cut_before, delta_event, named_event, parse_position
+from apps.conversations.models import Generation
+from apps.conversations.schemas.base import clamped
+from apps.conversations.schemas.messages import Started, Stop, Stopped
+from apps.conversations.schemas.streams import StreamEnd, StreamError, StreamStart, end_of
+from apps.conversations.services import generations, live, progress, reading
+from apps.conversations.services.messages import Sent
+from apps.core.db import in_db
+from apps.streaming.answers import Delta, Snapshot
+from apps.streaming.readers import End, follow
+
+router = Router(tags=["streams"], by_alias=True)
+log = logging.getLogger(__name__)
+
+COMMENT_SECONDS = 15.0
+Place = Annotated[int, clamped(0)]
+SSE = {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Server-Sent Events"}
+GONE = StreamError(error="not_found", message="This answer was deleted.")
+
+
+@router.get(
+    "/chats/{chat_id}/stream",
+    response={204: None},
+    summary="Follow an answer, from its start or from a position",
+    openapi_extra={"responses": {200: SSE}},
+)
+def stream(
+    request: HttpRequest,
+    chat_id: str,
+    generation_id: Annotated[str | None, Query(alias="generationId")] = None,
+    part: Place = 0,
+    offset: Place = 0,
+) -> HttpResponseBase:
+    user = caller(request)
+    last_event_id = request.headers.get("Last-Event-ID", "").strip()
+    if last_event_id:
+        position = parse_position(last_event_id)
+        generation = progress.get_answer(user=user, conversation_id=chat_id, generation_id=position.live)
+    elif generation_id is not None:
+        generation = progress.get_answer(user=user, conversation_id=chat_id, generation_id=generation_id)
+        position = Position(str(generation.pk), None, part, offset)
+    else:
+        active = generations.active_answers(user=user, conversation_id=chat_id)
+        if not active:
+            return HttpResponse(status=204)
+        generation = active[0]
+        position = Position(str(generation.pk), None, part, offset)
+    return event_stream(generation, position)
+
+
+@router.post("/chats/{chat_id}/stop", response={202: Stopped}, summary="Stop what is being written in a chat")
+def stop(request: HttpRequest, chat_id: str, given: Stop | None = None) -> Status[Stopped]:
+    stopped = generations.stop(
+        user=caller(request), conversation_id=chat_id, generation_id=given.generation_id if given else None
+    )
+    return Status(202, Stopped(stopped=stopped))
+
+
+def started_response(
+    request: HttpRequest, sent: Sent, *, stream: bool | None, continues: bool = False
+) -> HttpResponseBase | Status[Started]:
+    """Answer what began an answer: with its ids, or with the events of its first generation where that is asked for."""
+    wants_events = "text/event-stream" in request.headers.get("Accept", "") if stream is None else stream
+    question = sent.user_message.pk if sent.user_message else None
+    if wants_events and sent.generations:
+        generation = sent.generations[0]
+        position = Position(str(generation.pk))
+        if continues:
+            parts = sent.answers[0].parts
+            position = Position(position.live, None, len(parts) - 1, len(parts[-1].get("text", "")))
+        return event_stream(generation, position, question=question, skips=continues)
+    started = Started(
+        user_message_id=question,
+        message_ids=[answer.pk for answer in sent.answers],
+        generation_ids=[generation.pk for generation in sent.generations],
+        leaf_id=sent.conversation.active_leaf_id,
+        branched=sent.branched,
+    )
+    return Status(202, started)
+
+
+def event_stream(
+    generation: Generation, position: Position, *, question: UUID | None = None, skips: bool = False
+) -> StreamingHttpResponse:
+    """Follow a generation that the caller may read, from a position on.
+
+    Effects: lets go of this thread's database connection, which would stay open as long as the stream.
+    """
+    start = StreamStart(generation_id=generation.pk, message_id=generation.message_id, user_message_id=question)
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close()
+    response = StreamingHttpResponse(
+        _events(position, start, skips=skips), content_type="text/event-stream; charset=utf-8"
+    )
+    response["Cache-Control"] = "no-store"
+    response["X-Accel-Buffering"] = "no"
+    return response
+
+
+async def _events(position: Position, start: StreamStart, *, skips: bool) -> AsyncIterator[bytes]:
+    """Yield the stream's bytes; `skips`: what lies before the position is never sent, also when an attempt begins again."""
+    begin = position
+    yield named_event("start", position, start.model_dump(by_alias=True, exclude_none=True))
+    try:
+        async with aclosing(_follow(position)) as items:
+            async for item in items:
+                if isinstance(item, End):
+                    break
+                delta = cut_before(item, begin.part, begin.offset) if skips else item
+                if not item.text:
+                    yield COMMENT
+                elif delta is not None:
+                    position = position.after(delta)
+                    yield delta_event(delta)
+        for event in await _last_events(position):
+            yield event
+    except (OperationalError, InterfaceError) as error:
+        # Ends without `end`: the reader comes back with the id of its last event.
+        log.warning("stream-cut", extra={"fields": {"generation": position.live, "error": type(error).__name__}})
+
+
+def _follow(position: Position) -> AsyncGenerator[Delta | End, None]:
+    items = follow(
+        live.bus(),
+        position.live,
+        start_part=position.part,
+        start_offset=position.offset,
+        start_attempt=position.attempt,
+        load_row=_load_row,
+        quiet=COMMENT_SECONDS,
+        keepalive=True,
+    )
+    # A generator, which its signature hides: closing it lets go of the subscription at once.
+    return cast(AsyncGenerator[Delta | End, None], items)
+
+
+async def _load_row(generation_id: str) -> Snapshot | None:
+    return await in_db(reading.snapshot_of, generation_id)
+
+
+async def _last_events(position: Position) -> list[bytes]:
+    """Write `end`, and `error` before it where there is one."""
+    generation = await in_db(progress.get_ended, position.live)
+    error, end = end_of(generation) if generation is not None else (GONE, StreamEnd(status="interrupted"))
+    events = [named_event("error", position, error.model_dump())] if error else []
+    return [*events, named_event("end", position, end.model_dump(by_alias=True))]

@@ -1,0 +1,50 @@
+"""The data of the events at both ends of an answer's stream; the deltas between them are written in api/events.py."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from apps.conversations.models import Generation, GenerationState, MessageStatus
+from apps.conversations.schemas.base import Answer
+from apps.conversations.schemas.messages import Timings, Usage, timings_of, usage_of
+from apps.conversations.services.generations import MESSAGE_STATUS
+
+UNKNOWN_USAGE = Usage(prompt_tokens=None, completion_tokens=None, reasoning_tokens=None, cached_tokens=None)
+UNKNOWN_TIMINGS = Timings(ttft_ms=None, duration_ms=None)
+
+
+class StreamStart(Answer):
+    generation_id: UUID
+    message_id: UUID | None
+    user_message_id: UUID | None = None
+
+
+class StreamError(Answer):
+    error: str
+    message: str
+
+
+class StreamEnd(Answer):
+    status: str
+    finish_reason: str | None = None
+    leaf_id: UUID | None = None
+    usage: Usage = UNKNOWN_USAGE
+    timings: Timings = UNKNOWN_TIMINGS
+
+
+def end_of(generation: Generation) -> tuple[StreamError | None, StreamEnd]:
+    """Read how an answer ended, and what went wrong, if anything did."""
+    message = generation.message
+    # An answer still active here lost its events on the way; what the row says is then the best there is.
+    status = MESSAGE_STATUS.get(GenerationState(generation.state), MessageStatus.INTERRUPTED)
+    if message is None:
+        return None, StreamEnd(status=status)
+    error = StreamError(error=message.error_code, message=message.error_message) if message.error_code else None
+    end = StreamEnd(
+        status=status,
+        finish_reason=message.finish_reason or None,
+        leaf_id=generation.conversation.active_leaf_id,
+        usage=usage_of(message),
+        timings=timings_of(message),
+    )
+    return error, end

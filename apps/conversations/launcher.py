@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from daphne.server import Server
@@ -15,6 +16,7 @@ from django.utils.module_loading import import_string
 from twisted.internet import defer, reactor
 
 from apps.conversations.process import WebProcess, register
+from apps.core.db import in_db
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +33,10 @@ class DrainingServer(Server):
         return self.drained.addCallback(lambda _: super(DrainingServer, self).kill_all_applications())
 
 
-def serve(loop: asyncio.AbstractEventLoop, *, host: str, port: int) -> None:
-    """Serve until a signal; returns when everything is drained."""
+def serve(
+    loop: asyncio.AbstractEventLoop, *, host: str, port: int, announce: Callable[[], None] | None = None
+) -> None:
+    """Serve until a signal; returns when everything is drained. `announce` runs, off the loop, once it listens."""
     application = import_string(settings.ASGI_APPLICATION)
     held: dict[str, WebProcess] = {}
 
@@ -40,6 +44,8 @@ def serve(loop: asyncio.AbstractEventLoop, *, host: str, port: int) -> None:
         held["process"] = register(WebProcess())
         await held["process"].start(with_runner=True)
         log.info("ready on http://%s:%s", host, port)
+        if announce is not None:
+            await in_db(announce)
 
     def drain() -> Any:
         server.drained = defer.Deferred.fromFuture(asyncio.ensure_future(stop(), loop=loop))

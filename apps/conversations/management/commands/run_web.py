@@ -13,6 +13,8 @@ from django.core.management.base import BaseCommand
 
 
 class Command(BaseCommand):
+    # What `up` says once the server listens; not an argument of the command line.
+    stealth_options = ("announce",)
     help = "Serve pages, API and sockets, and write answers. Example: manage.py run_web --port 8000"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -31,7 +33,7 @@ class Command(BaseCommand):
         threading.Thread(target=_know_models, name="models-first", daemon=True).start()
         gc.collect()
         gc.freeze()
-        serve(loop, host=options["host"], port=options["port"])
+        serve(loop, host=options["host"], port=options["port"], announce=options.get("announce"))
 
 
 def _know_models() -> None:

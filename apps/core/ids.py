@@ -10,13 +10,17 @@ def new_id() -> UUID:
     return uuid7()
 
 
-def parse_id(value: object) -> UUID | None:
-    """Read an id from outside; anything malformed is None, which no query finds."""
+# The nil UUID: no row has it.
+NOWHERE = UUID(int=0)
+
+
+def parse_id(value: object) -> UUID:
+    """Read an id from outside; anything malformed is `NOWHERE`, which no query finds."""
     if isinstance(value, UUID):
         return value
     if not isinstance(value, str) or len(value) > 36:
-        return None
+        return NOWHERE
     try:
         return UUID(value)
     except ValueError:
-        return None
+        return NOWHERE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from django.conf import settings
@@ -86,7 +86,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
         if message_id is None:
             return []
         found = self.raw(WALK_UP, [self.model._meta.pk.get_db_prep_value(message_id, connection), limit])
-        return list(found)[::-1]
+        return list(cast(Iterable[Message], found))[::-1]
 
     def siblings_in_order(self) -> MessageQuerySet:
         return self.order_by("created_at", "id")

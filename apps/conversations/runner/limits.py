@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 from django.conf import settings
 
@@ -25,4 +26,4 @@ class Limits:
     @classmethod
     def from_settings(cls) -> Limits:
         """Read the limits of this installation."""
-        return cls(**settings.GENERATION)
+        return cls(**cast(dict[str, Any], settings.GENERATION))

@@ -134,16 +134,15 @@ class AnswerWriter:
     async def _read(self, request: ChatRequest, provider: ChatProvider, on_delta: Any) -> Outcome:
         async with aclosing(provider.stream(request)) as events:
             async for event in events:
-                kind = type(event)
-                if kind is TextDelta:
+                if isinstance(event, TextDelta):
                     self._add("text", event.text)
                     on_delta(self)
-                elif kind is ReasoningDelta:
+                elif isinstance(event, ReasoningDelta):
                     self._add("reasoning", event.text)
                     on_delta(self)
-                elif kind is UsageReport:
+                elif isinstance(event, UsageReport):
                     self.usage = event
-                elif kind is Finished:
+                elif isinstance(event, Finished):
                     self.finish_reason = event.reason
                 if self.size > self.limits.answer_bytes:
                     return TOO_LARGE

@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import environ
+from csp.constants import NONCE
 from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -216,7 +217,7 @@ _self = ["'self'"]
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'none'"],
-        "script-src": ["'self'", "NONCE"],
+        "script-src": ["'self'", NONCE],
         "style-src": _self,
         "img-src": ["'self'", "data:", "blob:"],
         "font-src": _self,

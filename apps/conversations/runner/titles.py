@@ -77,7 +77,7 @@ async def _call(question: str, answer: str, model: str) -> str:
     return "".join(pieces)
 
 
-def _question_and_answer(answer_id: UUID | None) -> tuple[str, str, str] | None:
+def _question_and_answer(answer_id: UUID) -> tuple[str, str, str] | None:
     answer = Message.objects.standing().select_related("parent").filter(pk=answer_id).first()
     if answer is None or answer.parent is None:
         return None

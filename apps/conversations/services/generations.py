@@ -337,7 +337,8 @@ def _end_without_runner(
     )
     if generation.message_id is None:
         return
-    message = Message.objects.get(pk=generation.message_id)
+    assert generation.message is not None
+    message = Message.objects.get(pk=generation.message.pk)
     ending = Ending(
         lease=Lease(generation.pk, "", generation.attempt),
         state=state,

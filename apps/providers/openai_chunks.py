@@ -217,10 +217,11 @@ def _mended(text: str) -> str:
 
 def _tool_call(call: Any, position: int) -> ToolCallDelta:
     function = call.get("function") or {}
+    index = call.get("index")
     return ToolCallDelta(
-        index=call.get("index", position),
-        id=call.get("id") or None,
-        name=function.get("name") or None,
+        index=position if index is None else int(index),
+        id=_mended(call.get("id") or "") or None,
+        name=_mended(function.get("name") or "") or None,
         arguments=_mended(function.get("arguments") or ""),
     )
 

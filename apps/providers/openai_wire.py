@@ -37,6 +37,13 @@ _REFUSAL_SECONDS = 5.0
 _REFUSAL_BYTES = 64 * 1024
 _LIST_BYTES = 16 * 1024 * 1024
 
+_UNREACHABLE = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.InvalidURL,
+    aiohttp.NonHttpUrlClientError,
+)
+
 
 class OpenAICompatible:
     """One server of the OpenAI wire.
@@ -150,7 +157,7 @@ class OpenAICompatible:
             return await client.request(
                 method, self.base_url + path, data=data, headers=self._headers(), allow_redirects=False
             )
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as fault:
+        except _UNREACHABLE as fault:
             raise self._error(ErrorKind.UNAVAILABLE) from fault
         except aiohttp.ClientConnectionError as fault:
             raise cut_off(name=self.name, has_begun=False) from fault

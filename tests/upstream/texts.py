@@ -1,0 +1,38 @@
+"""What the fake upstream answers. Not here: how it is sent (scripts.py)."""
+
+from __future__ import annotations
+
+TITLE = "Trees And Their Branches"
+
+ANSWER = """\
+## A good answer
+
+This comes from the *fake upstream*, over a **real socket**. It knows:
+
+- lists, like this one
+- tables, and code
+
+| Tree | Height, m |
+|:--|--:|
+| Oak | 32 |
+| Yew | 18 |
+
+```python
+def grow(tree):
+    return tree.height + 1
+```
+
+Nothing more is to be said — naïve café, 木, 🌳.
+"""
+
+REASONING = "The question is short. A short answer will do, with a table."
+
+# Each character takes more than one byte, the last ones four.
+MANY_BYTES = "żółw, Ünïcödé, Ελληνικά, кириллица, 木の枝, 🌳🌲👩‍👩‍👧"
+
+HUGE = "x" * 300_000
+
+
+def pieces(text: str, size: int = 6) -> list[str]:
+    """Cut a text the way tokens cut it: short pieces, in order, nothing lost."""
+    return [text[start : start + size] for start in range(0, len(text), size)]

@@ -90,12 +90,14 @@ class Hub:
         self._subscription: Subscription | None = None
         self._topics: Topics | None = None
         self._context = contextvars.Context()
+        self._reread_at = 0.0
 
     async def start(self) -> None:
         """Subscribe to the bus and begin to serve sockets."""
         self._context = contextvars.copy_context()
         self._subscription = await self._bus.subscribe()
         self._topics = Topics(self._subscription)
+        self._reread_at = self.now() + self.pace.reread
         self._spawn(self._listen(self._subscription))
         self._spawn(self._tend())
 
@@ -197,7 +199,6 @@ class Hub:
 
     async def _tend(self) -> None:
         """Look after what no event tells: readers that stall, topics not confirmed, ends that got lost."""
-        reread_at = self.now() + self.pace.reread
         while True:
             await asyncio.sleep(self.pace.tick)
             now = self.now()
@@ -209,8 +210,8 @@ class Hub:
             if not self._bus.connected:
                 for room in self._rooms.values():
                     room.doubt()
-            if now >= reread_at:
-                reread_at = now + self.pace.reread
+            if now >= self._reread_at:
+                self._reread_at = now + self.pace.reread
                 await self._reread()
 
     async def _reread(self) -> None:

@@ -128,7 +128,8 @@ class Room:
                 await follower.read()
             except Exception:
                 # The source may be down for minutes; the text goes on elsewhere and is read when it is back.
-                logger.exception("Live text could not be read", extra={"generation": self.generation_id})
+                first = wait == self._sources.pace.retry
+                logger.warning("Live text could not be read", exc_info=first, extra={"generation": self.generation_id})
                 failed = True
             else:
                 failed = follower.lagging

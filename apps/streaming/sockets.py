@@ -131,7 +131,9 @@ class Socket:
         return self._stalled_at is not None and now - self._stalled_at > self._host.pace.stall
 
     async def expel(self, code: int) -> None:
-        """Close the connection from our side."""
+        """Close the connection from our side, unless it is closed already."""
+        if self._closed:
+            return
         self.close()
         try:
             await self._close(code)

@@ -33,7 +33,7 @@ function writeByCommand(text) {
   const focused = /** @type {HTMLElement | null} */ (document.activeElement);
   const field = document.createElement("textarea");
   field.value = text;
-  field.className = "visually-hidden";
+  field.className = "sr-only";
   field.setAttribute("aria-hidden", "true");
   (focused?.closest("dialog") ?? document.body).append(field);
   field.select();

@@ -79,12 +79,7 @@ function typed(event) {
 export function refreshComposer() {
   const form = composer();
   if (!form) return;
-  const running = liveArticles().length > 0;
-  form.toggleAttribute("data-running", running);
-  const send = find("[data-action=send]", form);
-  const stop = find("[data-action=stop]", form.parentElement ?? form);
-  if (send) send.hidden = running;
-  if (stop) stop.hidden = !running;
+  form.toggleAttribute("data-busy", liveArticles().length > 0);
   const parent = /** @type {HTMLInputElement | null} */ (find("input[name=parent_id]", form));
   const last = articles().at(-1)?.dataset.message;
   if (parent && last) parent.value = last;
@@ -92,7 +87,7 @@ export function refreshComposer() {
 
 /** A starter fills the box and does not send. @param {Event} event */
 function starter(event) {
-  const chosen = /** @type {HTMLElement | null} */ (/** @type {Element} */ (event.target).closest?.("[data-starter]"));
+  const chosen = /** @type {HTMLElement | null} */ (/** @type {Element} */ (event.target).closest?.("[data-starter], .starters a"));
   const field = box();
   if (!chosen || !field) return;
   event.preventDefault();

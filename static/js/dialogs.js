@@ -19,9 +19,12 @@ export function openDialog({ id, text, content, buttons }) {
   words.textContent = text;
   dialog.setAttribute("aria-labelledby", words.id);
   const row = document.createElement("div");
-  row.className = "dialog-actions";
+  row.className = "buttons";
   row.append(...buttons.map((one) => dialogButton(dialog, one)));
-  dialog.append(words, ...(content ? [content] : []), row);
+  const body = document.createElement("div");
+  body.className = "confirm-body";
+  body.append(words, ...(content ? [content] : []), row);
+  dialog.append(body);
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();

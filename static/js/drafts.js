@@ -65,8 +65,10 @@ function note(field) {
   find("#draft-note")?.remove();
   const line = document.createElement("p");
   line.id = "draft-note";
+  line.className = "draft-note";
   const discard = document.createElement("button");
   discard.type = "button";
+  discard.className = "text-button";
   discard.textContent = say("discard");
   discard.addEventListener("click", () => {
     field.value = "";
@@ -75,7 +77,7 @@ function note(field) {
     save();
     field.focus();
   });
-  line.append(`${say("draft_restored")} · `, discard);
+  line.append(say("draft_restored"), discard);
   composer()?.prepend(line);
 }
 

@@ -51,6 +51,7 @@ export function explain(failure, place) {
 /** @param {string} words */
 function line(words) {
   const node = document.createElement("p");
+  node.className = "error";
   node.setAttribute("role", "alert");
   node.textContent = words;
   return node;

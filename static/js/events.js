@@ -17,7 +17,7 @@ export const HTMX = {
 export const BOUGH = {
   /** Every frame of the socket: detail = the frame. */
   frame: "bough:frame",
-  /** The socket opened, closed or was refused: detail = {state, code}. */
+  /** The socket opened, closed or was refused: detail = {state, code, failures, again}. */
   socket: "bough:socket",
   /** Another conversation is on screen: detail = {conversation, before}. */
   opened: "bough:opened",

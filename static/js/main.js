@@ -1,10 +1,12 @@
 // @ts-check
 /** Boots the page: each module mounts itself once and needs no other call. */
 import { mount as announce } from "bough/announce";
+import { mount as arrivals } from "bough/arrivals";
 import { mount as branches } from "bough/branches";
 import { mount as clipboard } from "bough/clipboard";
 import { mount as composer } from "bough/composer";
 import { mount as connection } from "bough/connection";
+import { mount as csrf } from "bough/csrf";
 import { mount as dialogs } from "bough/dialogs";
 import { mount as drafts } from "bough/drafts";
 import { mount as errors } from "bough/errors";
@@ -26,6 +28,6 @@ import { mount as toasts } from "bough/toasts";
 document.documentElement.classList.add("js");
 
 // Order matters where modules hear the same event: what paints comes before what tells about it, the socket last.
-const modules = [errors, dialogs, connection, stream, messages, announce, polling, stopping, sending, drafts, composer];
+const modules = [csrf, errors, dialogs, connection, stream, messages, arrivals, announce, polling, stopping, sending, drafts, composer];
 modules.push(scroll, clipboard, branches, sidebar, rows, rename, shortcuts, theme, toasts, socket);
 for (const mount of modules) mount();

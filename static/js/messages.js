@@ -1,35 +1,37 @@
 // @ts-check
-/** Articles on screen kept true: ended answers get their last state, what other tabs wrote is fetched. */
+/** Articles kept true to the server: state and actions after an end, text only where it differs. */
 import { BOUGH, emit, on } from "bough/events";
 import { ask } from "bough/http";
-import { address, article, articles, conversationId, enliven, find, fragment, turns } from "bough/page";
+import { address, article, articles, conversationId, enliven, find, fragment } from "bough/page";
 
-/** `messages` frames wait while a send of our own is under way: its answer brings the same articles. */
-let holding = 0;
-/** @type {any[]} */
-let held = [];
+/** What an article shows besides its text. */
+const PIECES = [".message-head", ".message-state", ".message-foot"];
+const ATTRIBUTES = ["class", "data-status", "data-live", "data-parent"];
 
 /**
  * Fetch one message as the server would show it now.
  * @param {string} message
- * @returns {Promise<HTMLElement | null>}
+ * @returns {Promise<HTMLElement | "gone" | null>} null: not reached, or another conversation is on screen by now
  */
-async function fetchArticle(message) {
+export async function fetchArticle(message) {
   const conversation = conversationId();
   if (!conversation) return null;
   const reply = await ask(address.message(conversation, message));
-  if (!reply.ok || conversation !== conversationId()) return null;
-  return find(`#m-${message}`, fragment(reply.text));
+  if (conversation !== conversationId()) return null;
+  if (reply.status === 404) return "gone";
+  return reply.ok ? find(`#m-${message}`, fragment(reply.text)) : null;
 }
 
-/** Show the present state and actions of a message; its text only where it differs. @param {string} message */
+/** Show the present state and actions of a message, and its text where it differs. @param {string} message */
 export async function refresh(message) {
   const fresh = await fetchArticle(message);
   const shown = article(message);
   if (!fresh || !shown) return;
-  for (const name of ["data-status", "data-live", "data-parent"]) copyAttribute(fresh, shown, name);
-  for (const selector of [".message-head", ".message-state", ".message-actions"]) swapPiece(shown, fresh, selector);
-  replaceText(message, fresh);
+  if (fresh === "gone") return removeFrom(shown);
+  for (const name of ATTRIBUTES) copyAttribute(fresh, shown, name);
+  // While it is being written, frames know more of the text than the stored row.
+  if (!fresh.dataset.live) replaceText(message, fresh);
+  for (const selector of PIECES) swapPiece(shown, fresh, selector);
   emit(BOUGH.changed, { ids: [message] });
 }
 
@@ -37,7 +39,7 @@ export async function refresh(message) {
 function copyAttribute(from, to, name) {
   const value = from.getAttribute(name);
   if (value === null) to.removeAttribute(name);
-  else to.setAttribute(name, value);
+  else if (value !== to.getAttribute(name)) to.setAttribute(name, value);
 }
 
 /** @param {HTMLElement} shown @param {HTMLElement} fresh @param {string} selector */
@@ -47,6 +49,14 @@ function swapPiece(shown, fresh, selector) {
   if (!before || !after || before.outerHTML === after.outerHTML) return;
   before.replaceWith(after);
   enliven(after);
+}
+
+/** A message that is gone takes what stands below it along. @param {HTMLElement} shown */
+function removeFrom(shown) {
+  const all = articles();
+  for (const node of all.slice(all.indexOf(shown))) node.remove();
+  for (const turn of document.querySelectorAll("#turns > .turn:not(:has(article))")) turn.remove();
+  emit(BOUGH.changed, { ids: [] });
 }
 
 /**
@@ -63,18 +73,19 @@ export function replaceText(message, source) {
   parts.forEach((part, index) => {
     const there = old.children[index];
     if (!there) old.append(part);
-    else if (textOf(there) !== textOf(part)) there.replaceWith(part);
+    else if (bodyOf(there) !== bodyOf(part)) there.replaceWith(part);
+    else swapPiece(/** @type {HTMLElement} */ (there), /** @type {HTMLElement} */ (part), "summary");
   });
   while (old.children.length > parts.length) old.lastElementChild?.remove();
   emit(BOUGH.painted, { message, element: shown });
 }
 
-/** Words and structure of a part, without what is added here. @param {Element} part */
-function textOf(part) {
-  const copy = /** @type {Element} */ (part.cloneNode(true));
+/** The HTML of a part, without what is added here. @param {Element} part */
+function bodyOf(part) {
+  const copy = /** @type {Element} */ ((find(".md", part) ?? part).cloneNode(true));
   for (const added of copy.querySelectorAll("[data-added]")) added.remove();
   for (const tail of copy.querySelectorAll(".tail")) tail.replaceWith(...tail.childNodes);
-  return (find(".md", copy) ?? copy).innerHTML.replace(/\s+/g, " ").trim();
+  return copy.innerHTML.replace(/\s+/g, " ").trim();
 }
 
 /** @param {CustomEvent} event */
@@ -83,66 +94,13 @@ async function ended({ detail }) {
   if (!shown) return;
   for (const { i, html } of detail.html ?? []) {
     const body = find(`.part[data-part="${i}"] .md`, shown);
+    // HTML of our own renderer, sanitised on the server.
     if (body) body.innerHTML = html;
   }
   for (const tail of shown.querySelectorAll(".md > .tail:empty")) tail.remove();
   await refresh(detail.message);
 }
 
-/** @param {CustomEvent} event */
-function heard({ detail: frame }) {
-  if (frame.type !== "messages" || frame.conversation !== conversationId()) return;
-  if (holding) held.push(frame);
-  else void arrived(frame.ids);
-}
-
-/** Show messages made elsewhere, oldest first, where they go on from what is shown. @param {string[]} ids */
-async function arrived(ids) {
-  for (const id of ids.filter((one) => !article(one))) {
-    const fresh = await fetchArticle(id);
-    if (!fresh || article(id)) continue;
-    const parent = fresh.dataset.parent ?? "";
-    const last = articles().at(-1)?.dataset.message ?? "";
-    if (parent === last) append(fresh);
-    else await siblingArrived(parent);
-  }
-}
-
-/** Another version exists now: the one shown learns its number. @param {string} parent */
-async function siblingArrived(parent) {
-  const shown = articles().find((node) => (node.dataset.parent ?? "") === parent);
-  if (shown?.dataset.message) await refresh(shown.dataset.message);
-}
-
-/** Put an article at the end of the path. @param {HTMLElement} fresh */
-function append(fresh) {
-  const opensTurn = fresh.dataset.role === "user";
-  let turn = opensTurn ? null : find("#turns > .turn:last-of-type");
-  if (!turn) {
-    turn = document.createElement("section");
-    turn.className = "turn";
-    turns()?.append(turn);
-  }
-  turn.append(fresh);
-  enliven(fresh);
-  emit(BOUGH.changed, { ids: [fresh.dataset.message] });
-}
-
-/** Keep `messages` frames back while a send is under way. */
-export function hold() {
-  holding += 1;
-}
-
-/** Let them go on. */
-export function release() {
-  holding -= 1;
-  if (holding) return;
-  const frames = held;
-  held = [];
-  for (const frame of frames) void arrived(frame.ids);
-}
-
 export function mount() {
   on(BOUGH.ended, ended);
-  on(BOUGH.frame, heard);
 }

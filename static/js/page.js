@@ -38,19 +38,9 @@ export const address = {
   stop: (/** @type {string} */ conversation) => `/c/${conversation}/stop/`,
   seen: (/** @type {string} */ conversation) => `/c/${conversation}/seen/`,
   row: (/** @type {string} */ conversation) => `/sidebar/row/${conversation}/`,
+  sidebar: "/sidebar/",
+  appearance: "/settings/appearance/",
 };
-
-/** The token the server wants back with every POST. */
-export function csrfToken() {
-  try {
-    const headers = JSON.parse(document.body.getAttribute("hx-headers") ?? "{}");
-    const name = Object.keys(headers).find((key) => key.toLowerCase() === "x-csrftoken");
-    if (name) return String(headers[name]);
-  } catch {
-    // Not JSON: the form's own field is as good.
-  }
-  return /** @type {HTMLInputElement | null} */ (find("input[name=csrfmiddlewaretoken]"))?.value ?? "";
-}
 
 /**
  * Make an element out of the server's own HTML.

@@ -6,7 +6,7 @@ import { address, conversationId, enliven, find, fragment } from "bough/page";
 import { toast } from "bough/toasts";
 import { say } from "bough/words";
 
-/** Changes that wait until the pointer and the focus have left. @type {Map<string, any>} */
+/** Conversations whose rows move up once the pointer and the focus have left. @type {Map<string, HTMLElement>} */
 const waiting = new Map();
 
 const busy = () => Boolean(document.querySelector("#sidebar:hover, #sidebar:focus-within"));
@@ -15,10 +15,8 @@ const row = (id) => document.getElementById(`row-${id}`);
 
 /** @param {CustomEvent} event */
 function heard({ detail: frame }) {
-  if (frame.type === "gone") return gone(frame.conversation);
-  if (frame.type !== "conversation") return;
-  if (frame.what === "deleted" && row(frame.conversation)) return gone(frame.conversation);
-  void refresh(frame.conversation, frame);
+  if (frame.type === "gone" || frame.what === "deleted") gone(frame.conversation);
+  else if (frame.type === "conversation") void refresh(frame.conversation);
 }
 
 /** @param {string} id */
@@ -27,92 +25,121 @@ function gone(id) {
   row(id)?.remove();
 }
 
-/** Fetch a row and put it in its place, or at the top when its conversation moved up. @param {string} id @param {any} [frame] */
-export async function refresh(id, frame) {
+/** Fetch a row; put it in its place, or at the top if something happened in its conversation. @param {string} id */
+export async function refresh(id) {
   const reply = await ask(address.row(id));
   if (reply.status === 404 || (reply.ok && !reply.text.trim())) return gone(id);
   const fresh = find(`#row-${id}`, fragment(reply.text));
   if (!fresh) return;
-  if (id === conversationId()) showTitle(fresh);
-  tell(id, row(id), fresh);
-  place(id, fresh, frame?.what);
-}
-
-/** @param {string} id @param {HTMLElement} fresh @param {string} [what] */
-function place(id, fresh, what) {
   const old = row(id);
+  if (id === conversationId()) showTitle(fresh);
+  else tell(old, fresh);
   const moves = !old || (fresh.dataset.updated ?? "") > (old.dataset.updated ?? "");
-  if (moves && busy()) {
-    waiting.set(id, { fresh: old ? fresh.cloneNode(true) : fresh, what });
-    if (!old) return;
-  }
-  if (old && (!moves || busy())) replace(old, fresh);
-  else raise(old, fresh);
+  if (!moves) return replace(/** @type {HTMLElement} */ (old), fresh);
+  if (!busy()) return raise(id, fresh);
+  waiting.set(id, fresh);
+  if (old) replace(old, /** @type {HTMLElement} */ (fresh.cloneNode(true)));
 }
 
-/** Change what a row says and leave the node with its focus. @param {HTMLElement} old @param {HTMLElement} fresh */
+/** Show a row's news in its place. @param {HTMLElement} old @param {HTMLElement} fresh */
 function replace(old, fresh) {
-  if (old.querySelector("form.rename, input:focus")) return;
-  old.dataset.state = fresh.dataset.state;
-  for (const selector of [".row-title", ".row-link", ".row-mark"]) {
-    const now = find(selector, old);
-    const next = find(selector, fresh);
-    if (now && next && selector === ".row-title") now.textContent = next.textContent;
+  if (find("form.rename", old)) return;
+  const inUse = old.matches(":hover, :focus-within") || find(":popover-open", old);
+  if (!inUse) {
+    old.replaceWith(fresh);
+    enliven(fresh);
+    return mark();
   }
+  // Its menu or its link is being used: only the words change.
+  old.dataset.state = fresh.dataset.state;
+  const title = find(".row-title", old);
+  if (title) title.textContent = find(".row-title", fresh)?.textContent ?? "";
 }
 
-/** Put a row at the top of the newest group. @param {HTMLElement | null} old @param {HTMLElement} fresh */
-function raise(old, fresh) {
-  const list = find("#conversation-list [data-newest]") ?? find("#conversation-list ul, #conversation-list ol") ?? find("#conversation-list");
-  if (!list) return;
-  const pinned = old?.closest("[data-pinned]");
+/** Put a row at the top of its list. @param {string} id @param {HTMLElement} fresh */
+function raise(id, fresh) {
+  waiting.delete(id);
+  const old = row(id);
+  if (old && find("form.rename", old)) return;
+  const list = old?.closest("[data-pinned]") ?? find("#conversation-list [data-newest]");
+  if (!list) return void refetch();
   old?.remove();
-  (pinned ?? list).prepend(fresh);
+  list.prepend(fresh);
   enliven(fresh);
+  mark();
+}
+
+/** The first row of a new day needs its heading: the server knows how it looks. */
+async function refetch() {
+  const list = find("#conversation-list");
+  const reply = list && (await ask(address.sidebar));
+  if (!list || !reply?.ok) return;
+  const fresh = fragment(reply.text);
+  list.replaceChildren(...(find("#conversation-list", fresh) ?? fresh).childNodes);
+  enliven(list);
   mark();
 }
 
 /** @param {HTMLElement} fresh */
 function showTitle(fresh) {
   const title = find(".row-title", fresh)?.textContent?.trim();
-  if (!title) return;
-  const place = find("h1 [data-title], h1[data-title]");
-  if (place) place.textContent = title;
-  document.title = document.title.replace(/^[^·]*/, `${title} `);
+  const place = find("#main [data-title]");
+  if (!title || !place || place.textContent?.trim() === title) return;
+  place.textContent = title;
+  document.title = `${title} · ${document.title.split(" · ").at(-1)}`;
 }
 
-/** An answer that ended elsewhere is worth a note. @param {string} id @param {HTMLElement | null} old @param {HTMLElement} fresh */
-function tell(id, old, fresh) {
-  if (id === conversationId() || old?.dataset.state !== "running" || fresh.dataset.state !== "unread") return;
+/** An answer that ended elsewhere is worth a note. @param {HTMLElement | null} old @param {HTMLElement} fresh */
+function tell(old, fresh) {
+  if (old?.dataset.state !== "running" || fresh.dataset.state !== "unread") return;
   toast({ text: say("response_ready", { title: find(".row-title", fresh)?.textContent?.trim() ?? "" }) });
 }
 
 function apply() {
-  if (busy()) return;
-  for (const [id, { fresh }] of waiting) raise(row(id), fresh);
-  waiting.clear();
+  if (!waiting.size || busy()) return;
+  for (const [id, fresh] of waiting) raise(id, fresh);
+}
+
+function applySoon() {
+  requestAnimationFrame(apply);
 }
 
 /** The row of the conversation on screen says so. */
 function mark() {
   const now = conversationId();
   for (const link of document.querySelectorAll("#conversation-list .row-link")) {
-    const here = link.closest("[data-conversation]")?.getAttribute("data-conversation") === now;
+    const here = now && link.closest("[data-conversation]")?.getAttribute("data-conversation") === now;
     if (here) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
 }
 
-/** @param {CustomEvent} event */
-function sent({ detail }) {
-  void refresh(detail.conversation);
+/** What is looked at is read: the answer that ended here, and what was unread when it was opened. */
+async function seen() {
+  const id = conversationId();
+  if (!id || document.hidden) return;
+  const reply = await ask(address.seen(id), { method: "POST" });
+  const now = row(id);
+  if (reply.ok && now?.dataset.state === "unread") now.dataset.state = "idle";
+}
+
+function opened() {
+  mark();
+  if (row(conversationId())?.dataset.state === "unread") void seen();
+}
+
+/** After a pause without a socket the list may have missed anything. @param {CustomEvent} event */
+function reconnected({ detail }) {
+  if (detail.state === "open" && detail.again && !busy()) void refetch();
 }
 
 export function mount() {
   on(BOUGH.frame, heard);
-  on(BOUGH.sent, sent);
-  on(BOUGH.opened, mark);
+  on(BOUGH.opened, opened);
+  on(BOUGH.ended, seen);
+  on(BOUGH.socket, reconnected);
   on(HTMX.afterSettle, mark);
-  on("pointerout", apply);
-  on("focusout", () => requestAnimationFrame(apply));
+  on("visibilitychange", opened);
+  on("pointerout", applySoon);
+  on("focusout", applySoon);
 }

@@ -1,13 +1,13 @@
 // @ts-check
 /** From the box to the server: the message shows at once, its text comes back if anything fails. */
 import { announce } from "bough/announce";
+import { hold, release } from "bough/arrivals";
 import { fill, grow, refreshComposer } from "bough/composer";
 import { joined } from "bough/draft_book";
 import { keepUnderway, settle } from "bough/drafts";
 import { explain } from "bough/errors";
 import { BOUGH, emit, on } from "bough/events";
 import { post } from "bough/http";
-import { hold, release } from "bough/messages";
 import { box, composer, enliven, find, fragment, liveArticles, turns } from "bough/page";
 import { say } from "bough/words";
 
@@ -43,19 +43,22 @@ async function send(form) {
   const reply = await post(form, fields);
   clearTimeout(late);
   sending = false;
-  if (reply.ok) accepted(form, bubble, reply);
-  else refused(form, bubble, text, clientId, reply);
-  release();
+  if (!reply.ok) refused(form, bubble, text, clientId, reply);
+  release(reply.ok ? accepted(form, bubble, reply) : []);
 }
 
-/** @param {HTMLFormElement} form @param {HTMLElement | null} bubble @param {import("./http.js").Reply} reply */
+/**
+ * Put the server's articles in the place of the bubble.
+ * @param {HTMLFormElement} form @param {HTMLElement | null} bubble @param {import("./http.js").Reply} reply
+ * @returns {string[]} the messages it brought
+ */
 function accepted(form, bubble, reply) {
   const created = !form.dataset.conversation;
   const conversation = reply.headers.get("X-Bough-Conversation") ?? form.dataset.conversation ?? "";
   settle();
   setField(form, "client_id", newId());
   const fresh = fragment(reply.text);
-  const ids = Array.from(fresh.querySelectorAll("article.message"), (node) => /** @type {HTMLElement} */ (node).dataset.message);
+  const ids = Array.from(fresh.querySelectorAll("article[data-message]"), (node) => node.getAttribute("data-message") ?? "");
   for (const turn of document.querySelectorAll("#turns > .turn[data-live]")) turn.removeAttribute("data-live");
   const added = Array.from(fresh.children);
   if (bubble) bubble.replaceWith(...added);
@@ -66,6 +69,7 @@ function accepted(form, bubble, reply) {
   announce(say("announce_sent"));
   emit(BOUGH.changed, { ids });
   emit(BOUGH.sent, { conversation, created });
+  return ids;
 }
 
 /**

@@ -22,6 +22,7 @@ let ackTimer = 0;
 let retryTimer = 0;
 let pingTimer = 0;
 let gapTimer = 0;
+let again = false;
 
 const isOpen = () => socket?.readyState === WebSocket.OPEN;
 
@@ -82,7 +83,8 @@ function heard(event) {
 function opened() {
   failures = 0;
   heardAt = Date.now();
-  emit(BOUGH.socket, { state: "open", code: 0 });
+  emit(BOUGH.socket, { state: "open", code: 0, again });
+  again = true;
   rewatch();
 }
 

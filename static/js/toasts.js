@@ -18,26 +18,31 @@ const timed = new WeakSet();
 export function toast({ text, error = false, action, run, stay = BRIEF }) {
   const place = find("#toasts");
   if (!place) return null;
-  for (const same of place.querySelectorAll(".toast")) if (find("p", same)?.textContent === text) same.remove();
+  for (const same of place.querySelectorAll(".toast")) if (find(".toast-text", same)?.textContent === text) same.remove();
   const node = document.createElement("div");
-  node.className = error ? "toast toast-error" : "toast";
+  node.className = "toast";
+  if (error) node.dataset.kind = "error";
   node.setAttribute("role", error ? "alert" : "status");
   const words = document.createElement("p");
+  words.className = "toast-text";
   words.textContent = text;
   node.append(words);
   if (action && run) node.append(button(action, () => (node.remove(), run())));
-  node.append(button(say("dismiss"), () => node.remove(), "toast-dismiss"));
+  const out = button("×", () => node.remove());
+  out.className = "icon-button toast-dismiss";
+  out.setAttribute("aria-label", say("dismiss"));
+  node.append(out);
   place.append(node);
   trim(place);
   if (!error) expire(node, stay);
   return node;
 }
 
-/** @param {string} text @param {() => void} run @param {string} [className] */
-function button(text, run, className = "toast-action") {
+/** @param {string} text @param {() => void} run */
+function button(text, run) {
   const node = document.createElement("button");
   node.type = "button";
-  node.className = className;
+  node.className = "text-button";
   node.textContent = text;
   node.addEventListener("click", run);
   return node;
@@ -64,7 +69,7 @@ function expire(node, stay) {
 function adopt() {
   const place = find("#toasts");
   if (!place) return;
-  for (const node of place.querySelectorAll(".toast:not(.toast-error)")) {
+  for (const node of place.querySelectorAll(".toast:not([data-kind=error])")) {
     expire(node, find("form", node) ? UNDO : BRIEF);
   }
   trim(place);

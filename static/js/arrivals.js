@@ -1,0 +1,80 @@
+// @ts-check
+/** What other tabs and devices wrote in the conversation on screen is fetched and shown where it goes on from here. */
+import { BOUGH, emit, on } from "bough/events";
+import { fetchArticle, refresh } from "bough/messages";
+import { article, articles, conversationId, enliven, find, turns } from "bough/page";
+
+const MINE_FOR = 5000;
+/** Sends of our own under way: their answers bring the same articles as the frames. */
+let holding = 0;
+/** @type {string[][]} */
+let held = [];
+/** Messages this tab has just got by itself → when. @type {Map<string, number>} */
+const mine = new Map();
+
+/** Keep `messages` frames back while a send is under way. */
+export function hold() {
+  holding += 1;
+}
+
+/** Let them go on, without what the send itself brought. @param {string[]} ids */
+export function release(ids) {
+  holding -= 1;
+  for (const id of ids) mine.set(id, Date.now());
+  if (holding) return;
+  const frames = held;
+  held = [];
+  for (const frame of frames) void arrived(frame);
+}
+
+/** @param {CustomEvent} event */
+function heard({ detail: frame }) {
+  if (frame.type !== "messages" || frame.conversation !== conversationId()) return;
+  if (holding) held.push(frame.ids);
+  else void arrived(frame.ids);
+}
+
+/** @param {string} id */
+function isMine(id) {
+  const since = mine.get(id);
+  mine.delete(id);
+  return since !== undefined && Date.now() - since < MINE_FOR;
+}
+
+/** Show messages made elsewhere, oldest first. @param {string[]} ids */
+async function arrived(ids) {
+  for (const id of ids) {
+    if (isMine(id)) continue;
+    if (article(id)) await refresh(id);
+    else await show(id);
+  }
+}
+
+/** @param {string} id */
+async function show(id) {
+  const fresh = await fetchArticle(id);
+  if (!fresh || fresh === "gone" || article(id)) return;
+  const parent = fresh.dataset.parent ?? "";
+  if (parent === (articles().at(-1)?.dataset.message ?? "")) return append(fresh);
+  // Another version exists now: the one shown learns its number.
+  const sibling = articles().find((node) => (node.dataset.parent ?? "") === parent);
+  if (sibling?.dataset.message) await refresh(sibling.dataset.message);
+}
+
+/** Put an article at the end of the path. @param {HTMLElement} fresh */
+function append(fresh) {
+  const opensTurn = fresh.dataset.role === "user";
+  let turn = opensTurn ? null : find("#turns > .turn:last-of-type");
+  if (!turn) {
+    turn = document.createElement("section");
+    turn.className = "turn";
+    turns()?.append(turn);
+  }
+  turn.append(fresh);
+  enliven(fresh);
+  emit(BOUGH.changed, { ids: [fresh.dataset.message] });
+}
+
+export function mount() {
+  on(BOUGH.frame, heard);
+}

@@ -1,0 +1,64 @@
+// @ts-check
+/** Rename in the list: the form comes by htmx; leaving it saves, Esc gives up, the focus goes back to the row. */
+import { HTMX, on } from "bough/events";
+import { composing } from "bough/keys";
+import { find } from "bough/page";
+
+/** The row that was renamed last, to give it the focus back. */
+let renaming = "";
+
+/** @param {EventTarget | null} target @returns {HTMLFormElement | null} */
+const formOf = (target) => /** @type {any} */ (target)?.closest?.("form.rename") ?? null;
+
+/** @param {HTMLFormElement} form */
+function unchanged(form) {
+  const field = /** @type {HTMLInputElement | null} */ (find("input[name=title]", form));
+  return !field || field.value.trim() === field.defaultValue.trim();
+}
+
+/** @param {KeyboardEvent} event */
+function pressed(event) {
+  const form = formOf(event.target);
+  if (!form || event.key !== "Escape" || composing(event)) return;
+  event.preventDefault();
+  event.stopPropagation();
+  find("[data-action=cancel]", form)?.click();
+}
+
+/** @param {FocusEvent} event */
+function left(event) {
+  const form = formOf(event.target);
+  if (!form || form.contains(/** @type {Node | null} */ (event.relatedTarget)) || !form.isConnected) return;
+  // A window that loses the focus keeps its form.
+  if (!document.hasFocus() || form.hasAttribute("data-sent")) return;
+  if (unchanged(form)) find("[data-action=cancel]", form)?.click();
+  else form.requestSubmit();
+}
+
+/** The menu that led here is gone with its row: close it, select the title. @param {CustomEvent} event */
+function settled({ detail }) {
+  const element = /** @type {Element} */ (detail.elt);
+  const form = formOf(element.querySelector?.("form.rename input") ?? element);
+  if (form) {
+    renaming = form.closest("[data-conversation]")?.id ?? "";
+    const field = /** @type {HTMLInputElement | null} */ (find("input[name=title]", form));
+    field?.focus();
+    return field?.select();
+  }
+  if (!renaming || document.querySelector("form.rename")) return;
+  const quiet = document.activeElement === document.body || document.activeElement === null;
+  if (quiet) find(`#${renaming} .row-link`)?.focus({ preventScroll: true });
+  renaming = "";
+}
+
+/** @param {SubmitEvent} event */
+function sent(event) {
+  formOf(event.target)?.setAttribute("data-sent", "");
+}
+
+export function mount() {
+  on("keydown", pressed, { capture: true });
+  on("focusout", left);
+  on("submit", sent);
+  on(HTMX.afterSettle, settled);
+}

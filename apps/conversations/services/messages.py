@@ -268,10 +268,7 @@ def _send(
 ) -> Sent:
     now = timezone.now()
     with transaction.atomic():
-        if conversation_id is None:
-            conversation = _begin_conversation(user, now)
-        else:
-            conversation = lock(user, conversation_id)
+        conversation = _begin_conversation(user, now) if conversation_id is None else lock(user, conversation_id)
         check_can_answer(conversation)
         parent = _parent_for(conversation, parent_id)
         branched = parent != conversation.active_leaf

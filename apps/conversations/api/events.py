@@ -48,15 +48,14 @@ class Position:
 def parse_position(text: str) -> Position:
     """Read an event's id.
 
-    Raises: Malformed for anything that isn't one. Numbers beyond any answer are clamped.
+    Raises: Malformed for anything of another shape. Numbers beyond any answer are clamped.
     """
     live, *numbers = text.strip().split(":")
     fits = len(numbers) == 3 and all(number.isascii() and number.isdigit() for number in numbers)
-    generation_id = parse_id(live)
-    if not fits or generation_id is None:
+    if not fits:
         raise Malformed("Last-Event-ID is not the id of an event of this stream.")
     attempt, part, offset = (int(number) if len(number) < 10 else MAX_PLACE for number in numbers)
-    return Position(str(generation_id), attempt, part, offset)
+    return Position(str(parse_id(live)), attempt, part, offset)
 
 
 def delta_event(delta: Delta) -> bytes:

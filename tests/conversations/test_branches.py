@@ -5,9 +5,10 @@ from uuid import uuid4
 import pytest
 
 from apps.conversations.models import GenerationState, Message, Run
-from apps.conversations.services import branches, generations, messages
+from apps.conversations.services import branches, generations, live, messages
+from apps.core.db import in_db
 from apps.core.errors import Conflict, NotFound
-from tests.factories import make_conversation, make_message, make_path, reload, standing_ids
+from tests.factories import make_conversation, make_message, make_path, make_user, reload, standing_ids
 
 pytestmark = pytest.mark.django_db
 
@@ -299,13 +300,15 @@ def test_undoing_twice_changes_nothing(conversation, act, forked):
     assert (restored.count, restored.leaf) == (0, c[0])
 
 
-def test_other_tabs_hear_of_a_deletion_once_it_is_committed(
-    conversation, act, forked, bus, django_capture_on_commit_callbacks
-):
-    heard = []
-    publish = bus.publish
-    bus.publish = lambda topic, event: (heard.append((topic, event["type"])), publish(topic, event))
-    with django_capture_on_commit_callbacks(execute=True):
-        act(branches.delete_message, forked[1][0])
-        assert heard == []
-    assert [kind for _, kind in heard] == ["messages", "conversation"]
+@pytest.mark.django_db(transaction=True)
+async def test_other_tabs_hear_of_a_deletion(bus):
+    user = await in_db(make_user)
+    conversation = await in_db(make_conversation, owner=user)
+    message = await in_db(make_message, conversation=conversation)
+    async with await bus.subscribe(live.user_topic(user.pk)) as heard:
+        await in_db(branches.delete_message, user=user, conversation_id=conversation.pk, message_id=message.pk)
+        events = await heard.take(within=5)
+        while len(events) < 2:
+            events += await heard.take(within=5)
+    assert [event["type"] for _, event in events] == ["messages", "conversation"]
+    assert events[0][1]["leaf"] is None

@@ -195,6 +195,21 @@ ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
 # One address a user: the new one counts once it is confirmed.
 ACCOUNT_CHANGE_EMAIL = True
 ACCOUNT_RATE_LIMITS = {"login_failed": "10/m/ip,5/5m/key"}
+ACCOUNT_FORMS = {
+    "login": "apps.accounts.forms.LoginForm",
+    "signup": "apps.accounts.forms.SignupForm",
+    "change_password": "apps.accounts.forms.ChangePasswordForm",
+    "set_password": "apps.accounts.forms.SetPasswordForm",
+    "reset_password": "apps.accounts.forms.ResetPasswordForm",
+    "reset_password_from_key": "apps.accounts.forms.ResetPasswordKeyForm",
+    "change_email": "apps.accounts.forms.ChangeEmailForm",
+    "reauthenticate": "apps.accounts.forms.ReauthenticateForm",
+}
+MFA_FORMS = {
+    "authenticate": "apps.accounts.forms.CodeForm",
+    "reauthenticate": "apps.accounts.forms.ReauthenticateCodeForm",
+    "activate_totp": "apps.accounts.forms.ActivateTOTPForm",
+}
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_TOTP_ISSUER = "Bough"
 SESSION_COOKIE_AGE = int(timedelta(days=30).total_seconds())

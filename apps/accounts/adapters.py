@@ -1,5 +1,7 @@
 """What Bough decides where allauth asks: who may sign up, where one may be sent, and how MFA secrets are kept."""
 
+import logging
+from smtplib import SMTPException
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
@@ -8,8 +10,12 @@ from allauth.mfa.adapter import DefaultMFAAdapter
 from django.conf import settings
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext_lazy as _
 
+from apps.core.errors import Unavailable
 from apps.core.security import client_address, decrypt, encrypt
+
+log = logging.getLogger(__name__)
 
 # Where a secret of MFA is kept, for the cipher: changing it makes every stored one unreadable.
 PURPOSE = "mfa"
@@ -17,6 +23,14 @@ PURPOSE = "mfa"
 
 class AccountAdapter(DefaultAccountAdapter):
     """Accounts as this site is set up."""
+
+    error_messages = DefaultAccountAdapter.error_messages | {
+        # The same sentence whatever was typed: it tells nobody which names exist.
+        "email_password_mismatch": _("That name and password don't fit together."),
+        "username_password_mismatch": _("That name and password don't fit together."),
+        "too_many_login_attempts": _("Too many attempts. Wait a few minutes and try again."),
+        "enter_current_password": _("That isn't your current password."),
+    }
 
     def is_open_for_signup(self, request: Any) -> bool:
         """Tell whether strangers may sign up; with `invite` they can't either, for the administrator makes the user."""
@@ -26,6 +40,17 @@ class AccountAdapter(DefaultAccountAdapter):
         """Tell whether `next` stays on this very site; other hosts of ALLOWED_HOSTS are not this site."""
         request = context.request
         return url_has_allowed_host_and_scheme(url, {request.get_host()}, require_https=request.is_secure())
+
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        """Send a mail.
+
+        Raises: Unavailable if the mail server can't be reached or refuses: a fault of ours, not of the form.
+        """
+        try:
+            super().send_mail(template_prefix, email, context)
+        except (SMTPException, OSError) as error:
+            log.error("mail-failed", extra={"fields": {"template": template_prefix, "error": type(error).__name__}})
+            raise Unavailable("Mail can't be sent right now. Try again later, or ask your administrator.") from None
 
     def get_client_ip(self, request: Any) -> str:
         """Give whom a rate limit counts; behind a unix socket without a proxy that is everybody together."""

@@ -1,5 +1,10 @@
-"""What the settings pages take from a browser; the rules are in services."""
+"""What the settings pages take from a browser, and allauth's forms in our words; the rules are in services."""
 
+from typing import Any
+
+from allauth.account import forms as account_forms
+from allauth.mfa.base import forms as mfa_forms
+from allauth.mfa.totp import forms as totp_forms
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
@@ -10,6 +15,70 @@ SCOPE_LABELS = {
     "read": _("Read conversations and answers"),
     "write": _("Send messages and change things"),
 }
+
+
+class Labelled:
+    """A form of allauth whose labels stand above the fields; placeholders that repeat them are left out."""
+
+    labels: dict[str, Any] = {}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, field in self.fields.items():  # type: ignore[attr-defined]
+            field.widget.attrs.pop("placeholder", None)
+            field.label = self.labels.get(name, field.label)
+
+
+class LoginForm(Labelled, account_forms.LoginForm):
+    labels = {"login": _("E-mail or name")}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["login"].widget.attrs |= {"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"}
+
+
+class SignupForm(Labelled, account_forms.SignupForm):
+    labels = {"email": _("E-mail"), "username": _("Name (optional)"), "password2": _("Password again")}
+
+
+class ChangePasswordForm(Labelled, account_forms.ChangePasswordForm):
+    labels = {
+        "oldpassword": _("Current password"),
+        "password1": _("New password"),
+        "password2": _("New password again"),
+    }
+
+
+class SetPasswordForm(Labelled, account_forms.SetPasswordForm):
+    labels = {"password2": _("Password again")}
+
+
+class ResetPasswordForm(Labelled, account_forms.ResetPasswordForm):
+    labels = {"email": _("E-mail")}
+
+
+class ResetPasswordKeyForm(Labelled, account_forms.ResetPasswordKeyForm):
+    labels = {"password1": _("New password"), "password2": _("New password again")}
+
+
+class ChangeEmailForm(Labelled, account_forms.ChangeEmailForm):
+    labels = {"email": _("New e-mail")}
+
+
+class ReauthenticateForm(Labelled, account_forms.ReauthenticateForm):
+    pass
+
+
+class CodeForm(Labelled, mfa_forms.AuthenticateForm):
+    labels = {"code": _("Code")}
+
+
+class ReauthenticateCodeForm(Labelled, mfa_forms.ReauthenticateForm):
+    labels = {"code": _("Code")}
+
+
+class ActivateTOTPForm(Labelled, totp_forms.ActivateTOTPForm):
+    labels = {"code": _("Code from the app")}
 
 
 class TokenForm(forms.Form):

@@ -16,7 +16,7 @@ from apps.accounts.forms import NameForm, ThemeForm, TokenForm
 from apps.accounts.models import User
 from apps.accounts.services import links, preferences, tokens, users
 from apps.core.errors import DomainError
-from apps.core.http import THEME_COOKIE, error_response, render_page
+from apps.core.http import THEME_COOKIE, error_response, is_htmx, render_page
 
 BACKEND = "apps.accounts.authentication.Backend"
 THEME_COOKIE_AGE = 365 * 24 * 3600
@@ -48,8 +48,12 @@ def appearance(request: HttpRequest) -> HttpResponse:
         context = {"form": form, "tab": "appearance"}
         return render_page(request, "settings/appearance.html", context, status=422 if form.errors else 200)
     theme = preferences.set_theme(user=user, theme=form.cleaned_data["theme"]).theme
-    messages.success(request, _("Saved."))
-    response = redirect("accounts:appearance")
+    if is_htmx(request):
+        # The menu of a conversation shows the theme already.
+        response = HttpResponse(status=204)
+    else:
+        messages.success(request, _("Saved."))
+        response = redirect("accounts:appearance")
     response.set_cookie(
         THEME_COOKIE,
         theme,

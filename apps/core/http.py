@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
@@ -14,7 +15,7 @@ from apps.core.errors import DomainError
 API_PREFIX = "/api/"
 THEME_COOKIE = "bough_theme"
 SIDEBAR_COOKIE = "bough_sidebar"
-ERROR_TEMPLATES = {400: "400.html", 403: "403.html", 404: "404.html", 429: "429.html", 500: "500.html"}
+ERROR_TEMPLATES = {403: "403.html", 404: "404.html", 429: "429.html", 500: "500.html"}
 # What a header or an attribute of a page may carry from outside without a second look.
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -95,8 +96,10 @@ def _html_error(request: HttpRequest, error: DomainError) -> HttpResponse:
         "status": error.status,
         "reference": request_id(request),
         "theme": theme_of_browser(request),
+        "back": _way_back(request),
     }
-    template = "_error.html" if is_htmx(request) else ERROR_TEMPLATES.get(error.status, "400.html")
+    page = "csrf.html" if error.code == "csrf_failed" else ERROR_TEMPLATES.get(error.status, "400.html")
+    template = "_error.html" if is_htmx(request) else page
     # Rendered without the request: no context processor may query the database while an error is told.
     response = HttpResponse(render_to_string(template, context), status=error.status)
     if is_htmx(request) and error.status in (409, 422):
@@ -104,3 +107,12 @@ def _html_error(request: HttpRequest, error: DomainError) -> HttpResponse:
         response["HX-Retarget"], response["HX-Reswap"] = "#toasts", "beforeend"
     patch_vary_headers(response, ["HX-Request"])
     return response
+
+
+def _way_back(request: HttpRequest) -> str:
+    """Give the page to try again: this one, or for a form the one it stood on, if that was ours."""
+    if request.method in ("GET", "HEAD"):
+        return request.get_full_path()
+    came_from = urlsplit(request.headers.get("Referer", ""))
+    is_ours = came_from.netloc == request.META.get("HTTP_HOST") and not came_from.path.startswith("//")
+    return came_from.path if is_ours and came_from.path else "/"

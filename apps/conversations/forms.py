@@ -1,0 +1,43 @@
+"""What forms of the pages carry, read from a request's data into plain values. Rules of the product are the services'."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class SendForm:
+    """The composer. Empty fields mean not given."""
+
+    content: str
+    parent_id: str | None
+    client_id: str | None
+    model: str | None
+
+    @classmethod
+    def read(cls, data: Mapping[str, Any]) -> SendForm:
+        return cls(
+            content=with_newlines(data.get("content", "")),
+            parent_id=data.get("parent_id") or None,
+            client_id=data.get("client_id") or None,
+            model=data.get("model") or None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EditForm:
+    """A message's new text; `mode` is the button that was pressed."""
+
+    content: str
+    mode: str
+
+    @classmethod
+    def read(cls, data: Mapping[str, Any]) -> EditForm:
+        return cls(content=with_newlines(data.get("content", "")), mode=data.get("mode", "branch"))
+
+
+def with_newlines(text: str) -> str:
+    """Undo what browsers do to line ends in forms, so that a message is the same through every door."""
+    return text.replace("\r\n", "\n")

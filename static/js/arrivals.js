@@ -1,6 +1,6 @@
 // @ts-check
 /** What other tabs and devices wrote in the conversation on screen is fetched and shown where it goes on from here. */
-import { BOUGH, emit, on } from "bough/events";
+import { BOUGH, HTMX, emit, on } from "bough/events";
 import { fetchArticle, refresh } from "bough/messages";
 import { article, articles, conversationId, enliven, find, turns } from "bough/page";
 
@@ -75,6 +75,13 @@ function append(fresh) {
   emit(BOUGH.changed, { ids: [fresh.dataset.message] });
 }
 
+/** Articles that htmx brought are as new as those we fetch. */
+function settled() {
+  const ids = articles().map((node) => node.dataset.message ?? "");
+  emit(BOUGH.changed, { ids });
+}
+
 export function mount() {
+  on(HTMX.afterSettle, settled);
   on(BOUGH.frame, heard);
 }

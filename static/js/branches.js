@@ -1,6 +1,6 @@
 // @ts-check
 /** Switching versions: the switched message stays where it stood in the window, and the focus on its arrow. */
-import { BOUGH, HTMX, emit, on } from "bough/events";
+import { HTMX, on } from "bough/events";
 import { articles, find, scroller } from "bough/page";
 import { drift } from "bough/position";
 
@@ -11,12 +11,11 @@ let switching = null;
 function asked({ detail }) {
   const control = /** @type {HTMLElement | null} */ (detail.elt);
   const message = control?.closest?.("article.message");
-  const group = control?.closest?.(".siblings");
-  if (!control || !message || !group) return;
+  if (!control?.matches?.("[data-version]") || !message) return;
   switching = {
     parent: message.getAttribute("data-parent") ?? "",
     top: message.getBoundingClientRect().top,
-    direction: find("[data-version]", control)?.dataset.version ?? control.dataset.version ?? "next",
+    direction: control.dataset.version ?? "next",
   };
 }
 
@@ -32,7 +31,6 @@ function settled() {
   const arrows = [direction, direction === "next" ? "previous" : "next"];
   const arrow = arrows.map((one) => find(`[data-version=${one}]:not(:disabled)`, message)).find(Boolean);
   arrow?.focus({ preventScroll: true });
-  emit(BOUGH.changed, { ids: articles().map((node) => node.dataset.message) });
 }
 
 /** A switch that failed leaves everything where it is. */

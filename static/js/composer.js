@@ -49,9 +49,10 @@ function earlierPrompts() {
  * @param {HTMLElement} node the article
  */
 export function sourceOf(node) {
-  const source = find("template.source, .source", node);
-  const written = source instanceof HTMLTemplateElement ? source.content.textContent : source?.textContent;
-  return written ?? find(".part[data-kind=text]", node)?.innerText.trim() ?? "";
+  const source = /** @type {HTMLTemplateElement | null} */ (find("template.source", node));
+  // While it is being written, only the page has the text.
+  if (source && !node.hasAttribute("data-live")) return source.content.textContent ?? "";
+  return find(".part[data-kind=text]", node)?.innerText.trim() ?? "";
 }
 
 /** @param {HTMLTextAreaElement} field @param {string} text */
@@ -79,7 +80,13 @@ function typed(event) {
 export function refreshComposer() {
   const form = composer();
   if (!form) return;
-  form.toggleAttribute("data-busy", liveArticles().length > 0);
+  const running = liveArticles().length > 0;
+  form.toggleAttribute("data-running", running);
+  form.toggleAttribute("data-busy", running);
+  const stop = find("[data-action=stop]", form);
+  const send = find("[data-action=send]", form);
+  if (stop) stop.hidden = !running;
+  if (send) send.hidden = running;
   const parent = /** @type {HTMLInputElement | null} */ (find("input[name=parent_id]", form));
   const last = articles().at(-1)?.dataset.message;
   if (parent && last) parent.value = last;
@@ -87,7 +94,7 @@ export function refreshComposer() {
 
 /** A starter fills the box and does not send. @param {Event} event */
 function starter(event) {
-  const chosen = /** @type {HTMLElement | null} */ (/** @type {Element} */ (event.target).closest?.("[data-starter], .starters a"));
+  const chosen = /** @type {HTMLElement | null} */ (/** @type {Element} */ (event.target).closest?.("[data-starter]"));
   const field = box();
   if (!chosen || !field) return;
   event.preventDefault();

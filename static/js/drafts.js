@@ -33,9 +33,13 @@ export function keepUnderway(text) {
   save();
 }
 
-/** The server has it, or it is back in the box. */
-export function settle() {
+/**
+ * The server has it, or it is back in the box.
+ * @param {string} [before] the conversation it was written in, where that was none yet
+ */
+export function settle(before = conversationId()) {
   underway = "";
+  if (before !== conversationId()) writeDraft(localStorage, draftKey(userId(), before), "", Date.now());
   save();
 }
 

@@ -9,8 +9,10 @@ import { mount as connection } from "bough/connection";
 import { mount as csrf } from "bough/csrf";
 import { mount as dialogs } from "bough/dialogs";
 import { mount as drafts } from "bough/drafts";
+import { mount as editing } from "bough/editing";
 import { mount as errors } from "bough/errors";
 import { mount as messages } from "bough/messages";
+import { mount as opening } from "bough/opening";
 import { mount as polling } from "bough/polling";
 import { mount as rename } from "bough/rename";
 import { mount as rows } from "bough/rows";
@@ -29,5 +31,5 @@ document.documentElement.classList.add("js");
 
 // Order matters where modules hear the same event: what paints comes before what tells about it, the socket last.
 const modules = [csrf, errors, dialogs, connection, stream, messages, arrivals, announce, polling, stopping, sending, drafts, composer];
-modules.push(scroll, clipboard, branches, sidebar, rows, rename, shortcuts, theme, toasts, socket);
+modules.push(opening, editing, scroll, clipboard, branches, sidebar, rows, rename, shortcuts, theme, toasts, socket);
 for (const mount of modules) mount();

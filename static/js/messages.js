@@ -5,7 +5,7 @@ import { ask } from "bough/http";
 import { address, article, articles, conversationId, enliven, find, fragment } from "bough/page";
 
 /** What an article shows besides its text. */
-const PIECES = [".message-head", ".message-state", ".message-foot"];
+const PIECES = [":scope > .message-head", ".message-state", ".message-foot", "template.source"];
 const ATTRIBUTES = ["class", "data-status", "data-live", "data-parent"];
 
 /**
@@ -46,7 +46,7 @@ function copyAttribute(from, to, name) {
 function swapPiece(shown, fresh, selector) {
   const before = find(selector, shown);
   const after = find(selector, fresh);
-  if (!before || !after || before.outerHTML === after.outerHTML) return;
+  if (!before || !after || before.isEqualNode(after)) return;
   before.replaceWith(after);
   enliven(after);
 }

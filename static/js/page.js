@@ -35,6 +35,7 @@ export const address = {
   conversation: (/** @type {string} */ id) => `/c/${id}/`,
   message: (/** @type {string} */ conversation, /** @type {string} */ id) => `/c/${conversation}/m/${id}/`,
   live: (/** @type {string} */ conversation, /** @type {string} */ id) => `/c/${conversation}/live/?m=${id}`,
+  send: (/** @type {string} */ conversation) => `/c/${conversation}/send/`,
   stop: (/** @type {string} */ conversation) => `/c/${conversation}/stop/`,
   seen: (/** @type {string} */ conversation) => `/c/${conversation}/seen/`,
   row: (/** @type {string} */ conversation) => `/sidebar/row/${conversation}/`,

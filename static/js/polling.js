@@ -1,9 +1,9 @@
 // @ts-check
 /** Where sockets are blocked: each second the page asks for its live answers, until each has ended. */
-import { BOUGH, on } from "bough/events";
+import { BOUGH, emit, on } from "bough/events";
 import { ask } from "bough/http";
-import { refresh, replaceText } from "bough/messages";
-import { address, conversationId, fragment, liveArticles } from "bough/page";
+import { replaceText } from "bough/messages";
+import { address, conversationId, find, fragment, liveArticles } from "bough/page";
 
 const EVERY = 1000;
 const AFTER_FAILURES = 2;
@@ -33,7 +33,10 @@ async function round() {
 /** @param {string} conversation @param {string} message */
 async function poll(conversation, message) {
   const reply = await ask(address.live(conversation, message), { timeout: 10_000 });
-  if (reply.status === 286) return refresh(message);
+  if (reply.status === 286) {
+    const status = find("article", fragment(reply.text))?.dataset.status;
+    return emit(BOUGH.ended, { message, status, html: null });
+  }
   if (reply.ok) replaceText(message, fragment(reply.text));
 }
 

@@ -8,6 +8,8 @@ import { keepUnderway, settle } from "bough/drafts";
 import { explain } from "bough/errors";
 import { BOUGH, emit, on } from "bough/events";
 import { post } from "bough/http";
+import { newId } from "bough/ids";
+import { adopt } from "bough/opening";
 import { box, composer, enliven, find, fragment, liveArticles, turns } from "bough/page";
 import { say } from "bough/words";
 
@@ -55,7 +57,8 @@ async function send(form) {
 function accepted(form, bubble, reply) {
   const created = !form.dataset.conversation;
   const conversation = reply.headers.get("X-Bough-Conversation") ?? form.dataset.conversation ?? "";
-  settle();
+  if (created && conversation) adopt(conversation);
+  settle(created ? "" : conversation);
   setField(form, "client_id", newId());
   const fresh = fragment(reply.text);
   const ids = Array.from(fresh.querySelectorAll("article[data-message]"), (node) => node.getAttribute("data-message") ?? "");
@@ -79,7 +82,7 @@ function accepted(form, bubble, reply) {
  */
 function refused(form, bubble, text, clientId, reply) {
   bubble?.remove();
-  find(".conversation")?.classList.remove("is-started");
+  find("#conversation")?.classList.remove("is-started");
   const field = box();
   if (field) fill(field, joined(text, field.value));
   settle();
@@ -98,7 +101,7 @@ function showBubble(text) {
   const place = find("[data-text]", bubble);
   if (place) place.textContent = text;
   setState(bubble, say("sending"));
-  find(".conversation--empty")?.classList.add("is-started");
+  find("#conversation.conversation--empty")?.classList.add("is-started");
   turns()?.append(bubble);
   scrollToEnd();
   return bubble;
@@ -134,15 +137,6 @@ function hint(words) {
 
 function clearError() {
   find("#composer-error")?.replaceChildren();
-}
-
-/** Make a random id; crypto.randomUUID is missing on plain http. */
-function newId() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  bytes[6] = (bytes[6] & 0x0f) | 0x40;
-  bytes[8] = (bytes[8] & 0x3f) | 0x80;
-  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }
 
 export function mount() {

@@ -65,10 +65,14 @@ function expire(node, stay) {
   window.setTimeout(leave, stay);
 }
 
-/** Toasts the server put there get their time, and a way out. */
+/** Toasts the server put there get their time, and a way out; its bare sentences become toasts. */
 function adopt() {
   const place = find("#toasts");
   if (!place) return;
+  for (const bare of place.querySelectorAll(":scope > .error")) {
+    bare.remove();
+    toast({ text: bare.textContent?.trim() ?? "", error: true });
+  }
   for (const node of place.querySelectorAll(".toast:not([data-kind=error])")) {
     expire(node, find("form", node) ? UNDO : BRIEF);
   }

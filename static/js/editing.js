@@ -1,0 +1,58 @@
+// @ts-check
+/** Editing and deleting in place: keys, where the caret and the focus go. The forms come and go by htmx. */
+import { HTMX, on } from "bough/events";
+import { composing } from "bough/keys";
+import { box, find } from "bough/page";
+
+/** The message whose form is open, to give its button the focus when it closes. */
+let editing = "";
+
+/** @param {CustomEvent} event */
+function settled({ detail }) {
+  const form = find("[data-editing] .edit-form");
+  if (form) {
+    const field = /** @type {HTMLTextAreaElement | null} */ (find("textarea", form));
+    editing = form.closest("[data-message]")?.id ?? "";
+    if (field && document.activeElement !== field) field.focus();
+    return field?.setSelectionRange(field.value.length, field.value.length);
+  }
+  if (editing) focusAfter(`#${editing} [data-action=edit]`);
+  else if (detail.target?.id === "turns") focusAfter("");
+  editing = "";
+}
+
+/** Never leave the focus on nothing. @param {string} selector */
+function focusAfter(selector) {
+  const lost = document.activeElement === document.body || document.activeElement === null;
+  if (!lost) return;
+  const wanted = selector ? find(selector) : null;
+  if (wanted?.checkVisibility?.() ?? wanted) wanted?.focus({ preventScroll: true });
+  else box()?.focus({ preventScroll: true });
+}
+
+/** @param {KeyboardEvent} event */
+function pressed(event) {
+  if (composing(event)) return;
+  const target = /** @type {Element} */ (event.target);
+  const form = target.closest?.(".edit-form, [role=alertdialog]");
+  if (!form) return;
+  if (event.key === "Escape" && unchanged(form)) {
+    event.preventDefault();
+    event.stopPropagation();
+    find("[data-action=cancel-edit], [data-action=cancel]", form)?.click();
+  } else if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.repeat) {
+    event.preventDefault();
+    find("button[value=branch]", form)?.click();
+  }
+}
+
+/** Text that was changed is not thrown away by one key. @param {Element} form */
+function unchanged(form) {
+  const field = /** @type {HTMLTextAreaElement | null} */ (find("textarea", form));
+  return !field || field.value === field.defaultValue;
+}
+
+export function mount() {
+  on("keydown", pressed, { capture: true });
+  on(HTMX.afterSettle, settled);
+}

@@ -7,10 +7,11 @@ Not here: the OpenAI wire (openai_wire.py), which costs a fraction per delta.
 from __future__ import annotations
 
 import asyncio
-import importlib.util
+import importlib.metadata
 import json
 import os
 from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
@@ -74,19 +75,15 @@ class LiteLLMChat:
         """
         litellm = await asyncio.to_thread(load_litellm)
         has_begun = False
-        answer = None
         try:
-            answer = await litellm.acompletion(**self._call(request))
-            async for chunk in answer:
-                for event in _events(chunk):
-                    has_begun = True
-                    yield event
+            async with aclosing(await litellm.acompletion(**self._call(request))) as answer:
+                async for chunk in answer:
+                    for event in _events(chunk):
+                        has_begun = True
+                        yield event
         except litellm.exceptions.openai.OpenAIError as fault:
             # The base of all of litellm's errors; from None, because their text holds what the provider sent.
             raise _translate(litellm, fault, name=self.name, model=request.model, has_begun=has_begun) from None
-        finally:
-            if answer is not None:
-                await answer.aclose()
         # litellm makes up a "stop" where the provider just hung up; this is what the provider really said.
         if answer.received_finish_reason is not None:
             yield Finished(finish_reason(answer.received_finish_reason))
@@ -156,7 +153,8 @@ def _events(chunk: Any) -> Iterator[ProviderEvent]:
             function = call.function
             yield ToolCallDelta(call.index, call.id or None, function.name or None, function.arguments or "")
     if usage := getattr(chunk, "usage", None):
-        of_prompt, of_completion = usage.prompt_tokens_details, usage.completion_tokens_details
+        of_prompt = getattr(usage, "prompt_tokens_details", None)
+        of_completion = getattr(usage, "completion_tokens_details", None)
         yield UsageReport(
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
@@ -166,10 +164,9 @@ def _events(chunk: Any) -> Iterator[ProviderEvent]:
 
 
 def _table() -> dict[str, dict[str, Any]]:
-    package = importlib.util.find_spec("litellm")
-    if package is None or package.origin is None:
-        return {}
-    table: dict[str, dict[str, Any]] = json.loads(Path(package.origin).with_name(_MODELS_FILE).read_bytes())
+    # Found by the distribution: importing the package, even for its resources alone, is what costs.
+    file = importlib.metadata.distribution("litellm").locate_file(f"litellm/{_MODELS_FILE}")
+    table: dict[str, dict[str, Any]] = json.loads(Path(str(file)).read_bytes())
     return table
 
 

@@ -73,6 +73,15 @@ async def test_litellm_tells_the_same_story_as_our_own_reader(upstream):
         assert isinstance(await anext(events), TextDelta)
     await upstream.eventually(lambda: upstream.streams[0].end == "client_closed", patience=0.5)
 
+    litellm = load_litellm()
+    told = {
+        litellm.Timeout: ErrorKind.TIMED_OUT,
+        litellm.ContextWindowExceededError: ErrorKind.TOO_LONG,
+        litellm.ContentPolicyViolationError: ErrorKind.FILTERED,
+    }
+    for error, kind in told.items():
+        assert litellm_chat._kind(litellm, error("told", "model", "anthropic")) is kind
+
     upstream.stop()
     assert (await listen(provider, "fake")).error.kind is ErrorKind.UNAVAILABLE
     await provider.aclose()

@@ -160,8 +160,8 @@ async def test_the_error_reads_as_the_reader_needs_it(provider):
     assert (await listen(provider, "fake-404")).error.message == "fake-404 is no longer offered."
 
 
-async def test_a_refusal_whose_body_never_comes_is_told_by_its_status(provider, monkeypatch):
-    monkeypatch.setattr(openai_wire, "_REFUSAL_SECONDS", 0.05)
+async def test_a_refusal_whose_body_never_comes_is_told_by_its_status(provider):
+    provider.refusal_seconds = 0.05
     assert (await listen(provider, "fake-slowrefusal")).error.status == 500
 
 
@@ -202,6 +202,17 @@ async def test_a_reset_amid_the_answer_keeps_the_text_and_is_not_retried(provide
 async def test_an_end_without_finish_reason_is_left_to_the_caller_to_see(provider):
     heard = await listen(provider, "fake-nodone")
     assert (heard.text, heard.reason, heard.error) == (BEGINNING, None, None)
+
+
+async def test_a_server_that_lingers_after_done_is_left_soon(provider, upstream):
+    heard = await listen(provider, "fake-lingering")
+    assert (heard.text, heard.reason, heard.error) == (BEGINNING, "stop", None)
+    await upstream.eventually(lambda: upstream.streams[0].end == "client_closed", patience=1)
+
+
+async def test_a_last_line_without_its_end_is_read(provider):
+    heard = await listen(provider, "fake-nolineend")
+    assert (heard.text, heard.reason) == (BEGINNING + "The end.", "stop")
 
 
 async def test_an_end_amid_a_line_is_a_cut(provider):
@@ -299,6 +310,22 @@ async def test_a_server_that_cannot_list_its_models_says_why(upstream):
     assert (error.kind, error.status) == (ErrorKind.MODEL_GONE, 404)
     upstream.stop()
     assert (await _listing_error(elsewhere)).kind is ErrorKind.UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [("stalled", ErrorKind.TIMED_OUT), ("cut", ErrorKind.CUT_OFF), ("odd", ErrorKind.MALFORMED)],
+)
+async def test_a_list_of_models_that_breaks_is_an_error(upstream, place, kind):
+    provider = OpenAICompatible("x", "X", f"{upstream.url}/{place}")
+    provider.list_seconds = 0.5
+    assert (await _listing_error(provider)).kind is kind
+
+
+async def test_lists_of_models_come_in_other_forms_too(upstream):
+    bare, empty = (OpenAICompatible("x", "X", f"{upstream.url}/{place}") for place in ("bare", "empty"))
+    assert await bare.list_models() == [ModelInfo("bare", "Bare model")]
+    assert await empty.list_models() == []
 
 
 def test_certificates_are_checked():

@@ -113,6 +113,21 @@ async def cut_line(stream: Stream) -> None:
     await stream.raw(b'data: {"choices":[{"delta":{"content":"never se')
 
 
+async def no_line_end(stream: Stream) -> None:
+    """End the body properly, the last line without its end."""
+    await _some_words(stream)
+    await stream.raw(b'data: {"choices":[{"delta":{"content":"The end."},"finish_reason":"stop"}]}')
+
+
+async def lingering(stream: Stream) -> None:
+    """Say [DONE], then more, and keep the connection open."""
+    await _some_words(stream)
+    await stream.finish()
+    await asyncio.sleep(FAST)
+    await stream.raw(b": still here\n\n")
+    await stream.forever()
+
+
 async def malformed(stream: Stream) -> None:
     await _some_words(stream)
     await stream.raw(b'data: {"id": "broken", "choices": [{"delta": {"conte\n\n')
@@ -212,6 +227,8 @@ SCRIPTS: dict[str, Script] = {
     "fake-reset": reset,
     "fake-nodone": no_done,
     "fake-cutline": cut_line,
+    "fake-nolineend": no_line_end,
+    "fake-lingering": lingering,
     "fake-malformed": malformed,
     "fake-errorchunk": error_chunk,
     "fake-splitutf8": split_utf8,

@@ -77,6 +77,17 @@ class Upstream:
         elif path == "/models":
             names = [*scripts.SCRIPTS, *scripts.REFUSALS, *OTHER_MODELS]
             exchange.reply(200, {"object": "list", "data": [{"id": name, "object": "model"} for name in names]})
+        elif path in ("/stalled/models", "/cut/models"):
+            exchange.send_head(200, {"Content-Type": "application/json", "Content-Length": "1000"})
+            if path == "/stalled/models":
+                await exchange.reader.read(1)
+            raise ClientGone
+        elif path == "/odd/models":
+            exchange.reply(200, {"models": ["not", "this", "form"]})
+        elif path == "/bare/models":
+            exchange.reply(200, [{"id": "bare", "name": "Bare model"}])
+        elif path == "/empty/models":
+            exchange.reply(200, {"object": "list", "data": None})
         elif path == "/chat/completions" and exchange.method == "POST":
             self.records.add_request({"body": exchange.body, "headers": dict(exchange.headers)})
             await self._chat(exchange)

@@ -121,12 +121,26 @@ def _mask(text: str, *, cover_open: bool) -> masking.Masked:
 def _code_ranges(text: str) -> list[tuple[int, int]]:
     if not ("`" in text or "~~~" in text or "    " in text or "\t" in text):
         return []
+    hidden = masking.hide_displays(text)
+    ranges, indented = _code_in(hidden)
+    if any(masking.FILL in hidden[start:end] for start, end in indented):
+        # Of a formula that begins in indented code, the first line is code: only the whole shows where that ends.
+        ranges, _ = _code_in(masking.hide_displays(text, shown=indented))
+    return ranges
+
+
+def _code_in(text: str) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Find all code, and the indented blocks among it."""
     to_point = _points(text)
-    return [
-        (to_point(span["start"]), to_point(span["end"]))
-        for event, span in _PARSER.events_with_range(text, merge_text=True)
-        if type(event) is dict and ("Code" in event or ("Start" in event and "CodeBlock" in event["Start"]))
-    ]
+    code: list[tuple[int, int]] = []
+    indented: list[tuple[int, int]] = []
+    for event, span in _PARSER.events_with_range(text, merge_text=True):
+        if type(event) is str or not ("Code" in event or ("Start" in event and "CodeBlock" in event["Start"])):
+            continue
+        code.append((to_point(span["start"]), to_point(span["end"])))
+        if "Start" in event and event["Start"]["CodeBlock"] == "Indented":
+            indented.append(code[-1])
+    return code, indented
 
 
 def _points(text: str) -> Callable[[int], int]:

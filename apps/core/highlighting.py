@@ -4,6 +4,7 @@ import re
 from collections import OrderedDict
 from html import escape
 from threading import Lock
+from typing import Any
 
 from pygments.lexer import Lexer
 from pygments.lexers import get_lexer_by_name
@@ -123,11 +124,11 @@ _CLASS_BY_ROOT = {
 _LANGUAGE = re.compile(r"[\w+#.-]{1,30}")
 
 
-def _class_of(kind: object) -> str:
+def _class_of(kind: Any) -> str:
     while kind is not None:
         if kind in _CLASS_BY_ROOT:
-            return _CLASS_BY_ROOT[kind]  # type: ignore[index]
-        kind = getattr(kind, "parent", None)
+            return _CLASS_BY_ROOT[kind]
+        kind = kind.parent
     return _PLAIN
 
 
@@ -137,7 +138,7 @@ _CLASSES_BY_KIND = {kind: _class_of(kind) for kind in STANDARD_TYPES}
 def language_of(info: str) -> str:
     """Name the language of a code block from the words after its fence; empty when there is none."""
     match = _LANGUAGE.search(info)
-    return match[0].lower() if match and info.lstrip(" {").startswith(match[0]) else ""
+    return match[0].lower().lstrip(".") if match and info.lstrip(" {").startswith(match[0]) else ""
 
 
 def highlight(code: str, *, language: str) -> str:

@@ -46,15 +46,17 @@ _CLASS_OF = {
     "width: 50%": "tex-half",
 }
 CLASSES = frozenset(_CLASS_OF.values())
-ELEMENTS = frozenset(
+_ELEMENTS = (
     "math menclose mfrac mi mmultiscripts mn mo mover mpadded mphantom mprescripts mroot mrow ms mspace msqrt mstyle "
-    "msub msubsup msup mtable mtd mtext mtr munder munderover".split()  # noqa: SIM905 a table of words
+    "msub msubsup msup mtable mtd mtext mtr munder munderover"
 )
-ATTRIBUTES = frozenset(
+_ATTRIBUTES = (
     "accent accentunder columnspan depth display displaystyle fence form height largeop linethickness lspace "
     "mathvariant maxsize minsize movablelimits notation rowspan rspace scriptlevel separator stretchy symmetric "
-    "voffset width".split()  # noqa: SIM905 a table of words
+    "voffset width"
 )
+ELEMENTS = frozenset(_ELEMENTS.split())
+ATTRIBUTES = frozenset(_ATTRIBUTES.split())
 
 _converter = LatexToMathML(fancy_error=False, max_expansions=1)
 

@@ -16,6 +16,7 @@ from apps.streaming.answers import Snapshot
 from apps.streaming.bus import Bus, Event, Subscription, live_topic, user_topic
 from apps.streaming.frames import Frame
 from apps.streaming.painting import Renderer
+from apps.streaming.rendering import StreamRenderer
 from apps.streaming.rooms import Pace, Room, Seat, Sources
 from apps.streaming.sockets import ActiveAnswer, Socket
 
@@ -25,11 +26,16 @@ logger = logging.getLogger(__name__)
 class Topics:
     """Count who needs which topic and keep one subscription in step with it."""
 
-    def __init__(self, subscription: Subscription) -> None:
-        self._subscription = subscription
+    def __init__(self) -> None:
+        self.subscription: Subscription | None = None
         self._wanted: Counter[str] = Counter()
         self._held: set[str] = set()
         self._lock = asyncio.Lock()
+
+    @property
+    def settled(self) -> bool:
+        """Tell whether the subscription holds exactly what is wanted."""
+        return self._held == self._wanted.keys()
 
     def want(self, topic: str) -> None:
         """Count one more user of a topic."""
@@ -41,21 +47,18 @@ class Topics:
         if self._wanted[topic] <= 0:
             del self._wanted[topic]
 
-    @property
-    def settled(self) -> bool:
-        """Tell whether the subscription holds exactly what is wanted."""
-        return self._held == self._wanted.keys()
-
     async def settle(self) -> None:
         """Bring the subscription in step; returns once everything wanted is confirmed."""
         # Under the lock and from the counts alone, so that a topic let go and wanted again is never lost in between.
         async with self._lock:
+            if self.subscription is None:
+                return
             if new := self._wanted.keys() - self._held:
-                await self._subscription.add(*new)
+                await self.subscription.add(*new)
                 self._held |= new
             if old := self._held - self._wanted.keys():
                 self._held -= old
-                await self._subscription.remove(*old)
+                await self.subscription.remove(*old)
 
 
 class Hub:
@@ -71,8 +74,8 @@ class Hub:
         *,
         load_row: Callable[[str], Awaitable[Snapshot | None]],
         load_active: Callable[[Collection[str]], Awaitable[Mapping[str, Sequence[ActiveAnswer]]]],
-        renderer: Callable[[], Renderer],
         load_footer: Callable[[str], Awaitable[str | None]] | None = None,
+        renderer: Callable[[], Renderer] = StreamRenderer,
         pace: Pace | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -87,18 +90,16 @@ class Hub:
         self._rooms: dict[str, Room] = {}
         self._users: dict[str, set[Socket]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._subscription: Subscription | None = None
-        self._topics: Topics | None = None
+        self._topics = Topics()
         self._context = contextvars.Context()
         self._reread_at = 0.0
 
     async def start(self) -> None:
         """Subscribe to the bus and begin to serve sockets."""
         self._context = contextvars.copy_context()
-        self._subscription = await self._bus.subscribe()
-        self._topics = Topics(self._subscription)
+        self._topics.subscription = subscription = await self._bus.subscribe()
         self._reread_at = self.now() + self.pace.reread
-        self._spawn(self._listen(self._subscription))
+        self._spawn(self._listen(subscription))
         self._spawn(self._tend())
 
     async def stop(self) -> None:
@@ -108,9 +109,9 @@ class Hub:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._subscription is not None:
-            await self._subscription.close()
-        self._subscription = self._topics = None
+        subscription, self._topics = self._topics.subscription, Topics()
+        if subscription is not None:
+            await subscription.close()
 
     async def connect(
         self, user_id: str, send: Callable[[Frame], Awaitable[None]], close: Callable[[int], Awaitable[None]]
@@ -120,13 +121,18 @@ class Hub:
         `send` gets frames one at a time; `close` gets the close code when the hub wants the connection ended.
         Raises: RuntimeError if the hub is not running.
         """
-        if self._topics is None:
+        if self._topics.subscription is None:
             raise RuntimeError("The hub is not running.")
         socket = Socket(self, user_id, send, close)
         topic = user_topic(user_id)
         self._users.setdefault(topic, set()).add(socket)
         self._topics.want(topic)
-        await self._settle_topics()
+        try:
+            await self._settle_topics()
+        except BaseException:
+            # The browser may leave before it was served.
+            socket.close()
+            raise
         self._spawn(socket.write())
         return socket
 
@@ -135,8 +141,7 @@ class Hub:
         topic = live_topic(answer.generation_id)
         room = self._rooms.get(topic)
         if room is None:
-            if self._topics is not None:
-                self._topics.want(topic)
+            self._topics.want(topic)
             room = self._rooms[topic] = Room(answer.generation_id, answer.message_id, answer.attempt, self._sources)
         return room
 
@@ -155,14 +160,13 @@ class Hub:
         sockets.discard(socket)
         if not sockets:
             self._let_go(topic, self._users)
-        elif self._topics is not None:
+        else:
             self._topics.release(topic)
 
     def _let_go(self, topic: str, table: dict[str, Any]) -> None:
         del table[topic]
-        if self._topics is not None:
-            self._topics.release(topic)
-            self._spawn(self._settle_topics())
+        self._topics.release(topic)
+        self._spawn(self._settle_topics())
 
     def _sockets(self) -> list[Socket]:
         return [socket for sockets in self._users.values() for socket in sockets]
@@ -205,7 +209,7 @@ class Hub:
             for socket in self._sockets():
                 if socket.too_slow(now):
                     self._spawn(socket.expel(frames.SLOW))
-            if self._topics is not None and not self._topics.settled:
+            if not self._topics.settled:
                 await self._settle_topics()
             if not self._bus.connected:
                 for room in self._rooms.values():
@@ -216,7 +220,7 @@ class Hub:
 
     async def _reread(self) -> None:
         """Compare what is watched with what runs: follow what is new, doubt what runs no more."""
-        watched = {socket.conversation_id for socket in self._sockets() if socket.conversation_id is not None}
+        watched = {socket.conversation_id for socket in self._sockets()} - {""}
         if not watched:
             return
         try:
@@ -225,20 +229,18 @@ class Hub:
             logger.exception("Running answers could not be read")
             return
         for socket in self._sockets():
-            if socket.conversation_id is not None:
-                socket.follow(active.get(socket.conversation_id, ()))
+            socket.follow(active.get(socket.conversation_id, ()))
         running = {answer.generation_id for answers in active.values() for answer in answers}
         for room in self._rooms.values():
             if room.generation_id not in running:
                 room.doubt()
 
     async def _settle_topics(self) -> None:
-        if self._topics is not None:
-            try:
-                await self._topics.settle()
-            except Exception:
-                # The bus is away; readers read rows until it is back, and this is tried again at each tick.
-                logger.exception("The bus did not confirm a subscription")
+        try:
+            await self._topics.settle()
+        except Exception:
+            # The bus is away; readers read rows until it is back, and this is tried again at each tick.
+            logger.exception("The bus did not confirm a subscription")
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         # In the hub's own context: a task born in a request would keep that request's alive.

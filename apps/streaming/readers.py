@@ -4,7 +4,7 @@ No HTTP here, and no rendering: pages follow through rooms.py.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 
 from apps.streaming.answers import Delta, Reader, Snapshot
@@ -118,13 +118,14 @@ async def follow(
     load_row: Callable[[str], Awaitable[Snapshot | None]],
     quiet: float = 10.0,
     keepalive: bool = False,
-) -> AsyncIterator[Delta | End]:
+) -> AsyncGenerator[Delta | End, None]:
     """Yield an answer from a position on: deltas without gap or repeat, then one End.
 
     Shape: what waits comes as one delta for each part. A new attempt begins again at (0, 0); so does the current one
     if start_attempt names another. With keepalive, each `quiet` seconds of silence yield an empty delta.
     Units: after `quiet` seconds of silence the row is read, so that a lost end heals; after one while the bus is away.
     Raises: what load_row raises.
+    Effects: holds a subscription until it is closed: leave it early only through contextlib.aclosing.
     """
     follower = Follower(bus, live, load_row)
     reader = follower.reader

@@ -106,8 +106,7 @@ class Room:
 
     def close(self) -> None:
         """Stop following."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._stop_timer()
         if self._mending is not None:
             self._mending.cancel()
 
@@ -120,6 +119,14 @@ class Room:
         await self._mend()
 
     async def _mend(self) -> None:
+        try:
+            await self._catch_up()
+            if self._follower.ended is not None:
+                await self._end(self._follower.ended)
+        finally:
+            self._mending = None
+
+    async def _catch_up(self) -> None:
         """Read until nothing is missing, ever more slowly where the source lags or fails."""
         follower = self._follower
         wait = self._sources.pace.retry
@@ -138,9 +145,6 @@ class Room:
             if failed:
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, SLOWEST_RETRY)
-        if follower.ended is not None:
-            await self._end(follower.ended)
-        self._mending = None
 
     async def _end(self, status: str) -> None:
         footer = None
@@ -150,9 +154,7 @@ class Room:
             except Exception:
                 # Without its footer the end is still the end; the page shows it when it is opened again.
                 logger.exception("A footer could not be read", extra={"generation": self.generation_id})
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._stop_timer()
         self.ended = Ended(status, footer)
         self._paint()
 
@@ -160,28 +162,45 @@ class Room:
         if self._timer is None:
             self._timer = self._loop.call_at(self._next_paint, self._paint)
 
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _paint(self) -> None:
         """Render what came since the last time, once for all seats, and wake them."""
         self._timer = None
+        try:
+            self._take_in()
+        finally:
+            # A rendering that fails is reported by whoever called; the end of the answer is told all the same.
+            self._wake_seats()
+
+    def _take_in(self) -> None:
         reader = self._follower.reader
         if reader.attempt != self.attempt:
             self.attempt = reader.attempt
             self.views.clear()
             self._fed = (0, 0)
-        for index, kind, _, text in reader.since(*self._fed):
+        fed, self._fed = self._fed, reader.position
+        for index, kind, _, text in reader.since(*fed):
             if index not in self.views:
                 self.views[index] = View(kind, self._sources.renderer())
             self.views[index].feed(text)
             self.word = ""
-        self._fed = reader.position
+        if fed != self._fed or self.ended is not None:
+            self._render()
+
+    def _render(self) -> None:
         last = max(self.views, default=0)
         for index, view in self.views.items():
             if index < last or self.ended is not None:
                 view.close()
             else:
                 view.refresh()
-        self._next_paint = self._loop.time() + self._interval(self.views[last].tail if self.views else "")
-        self._wake_seats()
+        # Only what shows text counts: the first words never wait for a frame that said nothing.
+        tail = self.views[last].tail if self.views else ""
+        self._next_paint = self._loop.time() + self._interval(tail)
 
     def _interval(self, tail: str) -> float:
         pace = self._sources.pace

@@ -58,7 +58,7 @@ class Socket:
         close: Callable[[int], Awaitable[None]],
     ) -> None:
         self.user_id = user_id
-        self.conversation_id: str | None = None
+        self.conversation_id = ""
         self._host = host
         self._send = send
         self._close = close
@@ -82,9 +82,14 @@ class Socket:
 
     def watch(self, conversation_id: str, active: Sequence[ActiveAnswer]) -> None:
         """Follow a conversation's running answers, each from its start, in place of what was watched before."""
-        self.unwatch()
+        before, self._seats = self._seats, {}
+        self._dirty.clear()
+        self._finished.clear()
         self.conversation_id = conversation_id
         self.follow(active)
+        # Left last, so that a room watched again is not made again.
+        for seat in before.values():
+            self._host.leave(seat)
 
     def follow(self, active: Sequence[ActiveAnswer]) -> None:
         """Follow further answers of the watched conversation; the ones followed or finished already stay as they are."""
@@ -99,12 +104,7 @@ class Socket:
 
     def unwatch(self) -> None:
         """Stop following."""
-        self.conversation_id = None
-        for seat in self._seats.values():
-            self._host.leave(seat)
-        self._seats.clear()
-        self._dirty.clear()
-        self._finished.clear()
+        self.watch("", ())
 
     def ack(self, n: int) -> None:
         """Take the client's word that all frames up to number n arrived."""

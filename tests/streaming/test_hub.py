@@ -8,35 +8,17 @@ from dataclasses import replace
 
 import pytest
 
+from apps.core import markdown
 from apps.streaming import readers, rooms
 from apps.streaming.answers import Delta, LiveAnswer, PartText, Snapshot
 from apps.streaming.bus import live_topic, user_topic
-from apps.streaming.hub import Hub
-from apps.streaming.memory import MemoryBus
+from apps.streaming.hub import Hub, Topics
 from apps.streaming.rooms import Pace
 from apps.streaming.sockets import ActiveAnswer, Socket
-from tests.streaming.pages import SOON, Page, Paragraphs, rendered
+from tests.streaming.doubles import SOON, FrailBus, Page, Paragraphs, rendered
 
 CONVERSATION = "c"
 QUICK = Pace(frame=0.002, tick=0.005, reread=1000.0, stall=1000.0, retry=0.002)
-
-
-class FrailBus(MemoryBus):
-    """A memory bus that can be deaf (events get lost) or away (it says so, and gives no snapshots)."""
-
-    deaf = False
-    away = False
-
-    @property
-    def connected(self) -> bool:
-        return not self.away
-
-    def _spread(self, topic, event):
-        if not self.deaf and not self.away:
-            super()._spread(topic, event)
-
-    async def snapshot(self, live):
-        return None if self.away else await super().snapshot(live)
 
 
 class World:
@@ -213,6 +195,21 @@ async def test_the_full_rendering_is_sent_at_the_end_only_where_it_differs():
         assert end["html"] == [{"i": 1, "html": rendered("see [ref]\n\n[ref]: address")}]
 
 
+async def test_markdown_shown_live_is_what_the_page_will_show_afterwards():
+    here = World()
+    here.hub = Hub(here.bus, load_row=here.load_row, load_active=here.load_active, pace=QUICK)
+    await here.hub.start()
+    page, _ = await here.open_page(await here.begin())
+    source = "# Trees\n\nThey *grow*: see [this].\n\n```python\nprint(1)\n```\n\n- one\n- two\n\n[this]: https://example.org\n"
+    for start in range(0, len(source), 3):
+        await here.say(source[start : start + 3])
+        await asyncio.sleep(0.001)
+    await here.end()
+    assert (await page.until_ended("m-g"))["footer"] is None
+    assert page.html("m-g") == str(markdown.render(source))
+    await here.hub.stop()
+
+
 async def test_a_continued_answer_shows_what_it_continues():
     async with world() as here:
         page, _ = await here.open_page(await here.begin(parts=[PartText("text", "Once ")]))
@@ -298,6 +295,14 @@ async def test_frames_come_at_their_pace_and_the_first_at_once():
         await here.end()
         await page.until_ended("m-g")
         assert page.html("m-g") == rendered("now later still")
+
+
+async def test_the_first_words_do_not_wait_for_the_frame_that_named_the_answer():
+    async with world(frame=30.0) as here:
+        page, _ = await here.open_page(await here.begin())
+        await page.until(lambda page: "m-g" in page.parts)
+        await here.say("now")
+        await page.until(says("now"))
 
 
 async def test_a_large_tail_is_sent_less_often():
@@ -475,9 +480,32 @@ async def test_a_bad_event_does_not_deafen_the_hub(caplog):
         page, _ = await here.open_page(await here.begin())
         await page.until(lambda page: "m-g" in page.parts)
         here.bus.publish(live_topic("g"), {"type": "delta"})
+        here.bus.publish(live_topic("g"), {"type": "of a newer version"})
         await here.say("still here")
         await page.until(says("still here"))
         assert "An event could not be handled" in caplog.text
+
+
+async def test_a_rendering_that_fails_is_reported_and_the_end_is_told_all_the_same(caplog):
+    class Failing(Paragraphs):
+        def finish(self):
+            raise ArithmeticError("a bug")
+
+    async with world() as here:
+        here.hub._sources = replace(here.hub._sources, renderer=Failing)
+        page, _ = await here.open_page(await here.begin())
+        await here.say("text")
+        await page.until(says("text"))
+        await here.end()
+        assert (await page.until_ended("m-g"))["html"] is None
+        await until(lambda: "A task of the hub failed" in caplog.text)
+
+
+async def test_topics_wanted_before_the_hub_runs_wait_for_it():
+    topics = Topics()
+    topics.want("a")
+    await topics.settle()
+    assert not topics.settled
 
 
 async def test_a_subscription_that_fails_is_tried_again(caplog):
@@ -664,6 +692,7 @@ async def test_watching_again_sends_everything_again_under_a_new_number():
         socket.watch(CONVERSATION, [active])
         await page.until(says("One\n\nTwo"))
         assert set(page.messages) == {1, 2}
+        assert len(here.renderers) == 1
 
 
 async def test_what_is_watched_no_more_is_sent_no_more_and_rendered_no_more():
@@ -721,6 +750,19 @@ async def test_a_socket_that_breaks_while_a_frame_is_sent_is_let_go():
         await until(lambda: not here.hub._users)
 
 
+async def test_a_browser_that_leaves_before_it_is_served_leaves_nothing_behind():
+    async with world() as here:
+        page = Page()
+        async with here.hub._topics._lock:
+            connecting = asyncio.ensure_future(here.hub.connect("u", page.send, page.close))
+            await asyncio.sleep(0)
+            connecting.cancel()
+            await asyncio.gather(connecting, return_exceptions=True)
+        assert here.hub._users == {}
+        await settled(here)
+        assert page.frames == []
+
+
 async def test_events_of_the_user_reach_all_of_his_sockets_and_nobody_elses():
     async with world() as here:
         mine = [(await here.open_page())[0] for _ in range(2)]
@@ -759,6 +801,7 @@ async def test_a_users_sockets_can_be_closed_from_any_process():
 
 
 async def test_stopping_the_hub_closes_every_socket_with_1012(caplog):
+    caplog.set_level("INFO")
     here = World()
     await here.hub.start()
     page, _ = await here.open_page(await here.begin())
@@ -766,9 +809,10 @@ async def test_stopping_the_hub_closes_every_socket_with_1012(caplog):
     async def gone(code: int) -> None:
         raise ConnectionError("gone already")
 
-    await here.hub.connect("u2", page.send, gone)
+    await here.hub.connect("u2", Page().send, gone)
     await here.hub.stop()
     assert page.close_codes == [1012]
+    assert "A socket was gone before it was closed" in caplog.text
     assert here.bus._topics == {}
     with pytest.raises(RuntimeError, match="not running"):
         await here.open_page()

@@ -1,4 +1,4 @@
-"""Doubles for tests of the hub: a renderer that is easy to check, and a page that applies frames as docs/frames.md says."""
+"""Doubles: a bus that fails on wish, a renderer that is easy to check, a page that applies frames as docs/frames.md says."""
 
 import asyncio
 import html
@@ -6,9 +6,28 @@ import json
 from collections.abc import Callable
 
 from apps.streaming.frames import encode
+from apps.streaming.memory import MemoryBus
 from apps.streaming.sockets import Socket
 
 SOON = 5.0
+
+
+class FrailBus(MemoryBus):
+    """A memory bus that can be deaf (events get lost) or away (it says so, and gives no snapshots)."""
+
+    deaf = False
+    away = False
+
+    @property
+    def connected(self) -> bool:
+        return not self.away
+
+    def _spread(self, topic, event):
+        if not self.deaf and not self.away:
+            super()._spread(topic, event)
+
+    async def snapshot(self, live):
+        return None if self.away else await super().snapshot(live)
 
 
 class Paragraphs:

@@ -34,6 +34,7 @@ class World:
         self.footers: list[str] = []
         self.database_is_down = False
         self.now = 0.0
+        self.looks_at_the_clock = 0
         self.renderers: list[Paragraphs] = []
         self.hub = Hub(
             self.bus,
@@ -42,8 +43,17 @@ class World:
             load_footer=self.load_footer,
             renderer=self.renderer,
             pace=replace(QUICK, **pace),
-            clock=lambda: self.now,
+            clock=self.clock,
         )
+
+    def clock(self) -> float:
+        self.looks_at_the_clock += 1
+        return self.now
+
+    async def tick(self) -> None:
+        """Wait until the hub has looked after its sockets once more."""
+        seen = self.looks_at_the_clock
+        await until(lambda: self.looks_at_the_clock >= seen + 2)
 
     def renderer(self) -> Paragraphs:
         self.renderers.append(Paragraphs())
@@ -386,7 +396,7 @@ async def test_nothing_is_read_again_while_nobody_watches():
         socket.unwatch()
         for now in (11.0, 22.0, 33.0):
             here.now = now
-            await asyncio.sleep(0.01)
+            await here.tick()
         assert here.active_reads == 0
 
 
@@ -592,7 +602,7 @@ async def test_acknowledging_is_cumulative_and_nonsense_changes_nothing():
         await page.until(lambda page: len(page.frames) == 2)
         socket.ack(0)
         socket.ack(-5)
-        await asyncio.sleep(0.005)
+        await here.tick()
         assert len(page.frames) == 2
         socket.ack(10_000)
         await page.until(lambda page: len(page.frames) == 4)
@@ -609,7 +619,7 @@ async def test_a_reader_that_keeps_frames_waiting_for_a_minute_is_closed_with_44
             here.bus.publish(user_topic("u"), {"type": "notice", "number": number})
         await page.until(lambda page: len(page.frames) == 16)
         here.now = 59.0
-        await asyncio.sleep(0.02)
+        await here.tick()
         assert page.close_codes == []
         here.now = 61.0
         await page.until(lambda page: page.close_codes == [4408])
@@ -625,7 +635,7 @@ async def test_an_acknowledgement_gives_a_slow_reader_another_minute():
         for frames in range(2, 6):
             await page.until(lambda page, frames=frames: len(page.frames) == frames)
             here.now += 50.0
-            await asyncio.sleep(0.01)
+            await here.tick()
             socket.ack(frames - 1)
         assert page.close_codes == []
 
@@ -657,10 +667,12 @@ async def test_a_reader_for_whom_too_much_waits_is_closed_with_4408():
 
 async def test_frames_not_acknowledged_are_bounded_by_their_size_too():
     async with world(backlog=10_000) as here:
-        page, socket = await here.open_page(await here.begin(), acknowledges=False)
+        active = await here.begin()
+        page, socket = await here.open_page(active, acknowledges=False)
+        quick, _ = await here.open_page(active, user="quick")
         for number in range(8):
             await here.say(f"{number}" * 3000 + "\n\n")
-            await asyncio.sleep(0.01)
+            await quick.until(says(here.answers["g"].parts[0].text))
         assert page.characters < 20_000
         assert len(page.frames) < 16
         socket.ack(len(page.frames))

@@ -53,8 +53,10 @@ async def test_an_answer_that_began_again_is_not_forgotten_with_the_old_one():
     await bus.append(x(0))
     await bus.drop("g")
     await bus.open("g", 2)
-    # The old one's timer is due now; one more turn of the loop has run it.
-    await asyncio.sleep(0.001)
+    # Timers run in the order they are due: once this one has, the old answer's has too.
+    due = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.0, due.set)
+    await due.wait()
     assert await bus.snapshot("g") == Snapshot(2, ())
 
 

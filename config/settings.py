@@ -85,11 +85,12 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "servestatic.middleware.ServeStaticMiddleware",
+    "apps.core.middleware.OneThread",
     "apps.core.middleware.RequestIdMiddleware",
     "apps.core.middleware.ApiAnswersMiddleware",
     "apps.core.middleware.ProbeMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "servestatic.middleware.ServeStaticMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
@@ -194,6 +195,8 @@ ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
 # One address a user: the new one counts once it is confirmed.
 ACCOUNT_CHANGE_EMAIL = True
+# Whoever finds an open browser must not be able to take the account with it.
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
 ACCOUNT_RATE_LIMITS = {"login_failed": "10/m/ip,5/5m/key"}
 ACCOUNT_FORMS = {
     "login": "apps.accounts.forms.LoginForm",
@@ -202,7 +205,7 @@ ACCOUNT_FORMS = {
     "set_password": "apps.accounts.forms.SetPasswordForm",
     "reset_password": "apps.accounts.forms.ResetPasswordForm",
     "reset_password_from_key": "apps.accounts.forms.ResetPasswordKeyForm",
-    "change_email": "apps.accounts.forms.ChangeEmailForm",
+    "add_email": "apps.accounts.forms.ChangeEmailForm",
     "reauthenticate": "apps.accounts.forms.ReauthenticateForm",
 }
 MFA_FORMS = {

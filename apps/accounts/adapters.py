@@ -8,10 +8,14 @@ from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core import context
 from allauth.mfa.adapter import DefaultMFAAdapter
 from django.conf import settings
+from django.contrib.messages.constants import ERROR  # noqa: TID251  (this is the view side of allauth)
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext_lazy as _
 
+from apps.accounts.services.users import EMAIL_LENGTH
 from apps.core.errors import Unavailable
 from apps.core.security import client_address, decrypt, encrypt
 
@@ -36,10 +40,26 @@ class AccountAdapter(DefaultAccountAdapter):
         """Tell whether strangers may sign up; with `invite` they can't either, for the administrator makes the user."""
         return bool(settings.SIGNUP == "open")
 
+    def clean_email(self, email: str) -> str:
+        """Refuse an address that the column can't hold; forms let 320 characters pass."""
+        if len(email) > EMAIL_LENGTH:
+            raise ValidationError(_("That address is too long."))
+        return str(super().clean_email(email))
+
     def is_safe_url(self, url: str) -> bool:
         """Tell whether `next` stays on this very site; other hosts of ALLOWED_HOSTS are not this site."""
         request = context.request
         return url_has_allowed_host_and_scheme(url, {request.get_host()}, require_https=request.is_secure())
+
+    def confirm_email(self, request: Any, email_address: Any) -> bool:
+        """Confirm an address, unless another user signs in with it meanwhile: then nothing changes."""
+        try:
+            with transaction.atomic():
+                return bool(super().confirm_email(request, email_address))
+        except IntegrityError:
+            failed = "account/messages/email_confirmation_failed.txt"
+            self.add_message(request, ERROR, failed, {"email": email_address.email})
+            return False
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """Send a mail.

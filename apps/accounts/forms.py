@@ -9,6 +9,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from apps.accounts.models import Theme
+from apps.accounts.services import users
 from apps.accounts.services.tokens import NAME_LENGTH, SCOPES
 
 SCOPE_LABELS = {
@@ -34,7 +35,11 @@ class LoginForm(Labelled, account_forms.LoginForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["login"].widget.attrs |= {"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"}
+        self.fields["login"].widget.attrs |= {
+            "autocomplete": "username",
+            "autocapitalize": "none",
+            "spellcheck": "false",
+        }
 
 
 class SignupForm(Labelled, account_forms.SignupForm):
@@ -61,8 +66,14 @@ class ResetPasswordKeyForm(Labelled, account_forms.ResetPasswordKeyForm):
     labels = {"password1": _("New password"), "password2": _("New password again")}
 
 
-class ChangeEmailForm(Labelled, account_forms.ChangeEmailForm):
+class ChangeEmailForm(Labelled, account_forms.AddEmailForm):
     labels = {"email": _("New e-mail")}
+
+    def save(self, request: Any) -> Any:
+        """Note the new address, and see to it that a user whose old one was never confirmed keeps one to sign in with."""
+        address = super().save(request)
+        users.keep_an_address(user=self.user, email=address.email)
+        return address
 
 
 class ReauthenticateForm(Labelled, account_forms.ReauthenticateForm):

@@ -138,7 +138,7 @@ class ErrorMiddleware(Layer):
 class SignedInMiddleware(LoginRequiredMiddleware):
     """Ask for sign-in everywhere but where a view says `login_not_required`, as the API's do: tokens count there."""
 
-    def handle_no_permission(self, request: HttpRequest, view_func: Callable[..., Any]) -> HttpResponse:  # type: ignore[override]
+    def handle_no_permission(self, request: HttpRequest, view_func: Callable[..., Any]) -> HttpResponseBase:
         if is_api(request):
             return error_response(request, SignInNeeded())
         if is_htmx(request):
@@ -149,7 +149,8 @@ class SignedInMiddleware(LoginRequiredMiddleware):
         if request.method not in ("GET", "HEAD"):
             # After signing in the browser comes back with GET, which a form's address does not answer.
             return redirect_to_login("/", resolve_url(self.get_login_url(view_func)))
-        return super().handle_no_permission(request, view_func)
+        refused: HttpResponseBase = super().handle_no_permission(request, view_func)
+        return refused
 
 
 class PrivatePagesMiddleware(Layer):
@@ -160,3 +161,16 @@ class PrivatePagesMiddleware(Layer):
             patch_cache_control(response, private=True, no_store=True)
             patch_vary_headers(response, ["Cookie"])
         return response
+
+
+class OneThread:
+    """Run everything below in one thread: each middleware of Django's own would else hop to a thread twice a request."""
+
+    sync_capable = True
+    async_capable = False
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)

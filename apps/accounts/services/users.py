@@ -12,6 +12,9 @@ from django.db.models.functions import Lower
 from apps.accounts.models import User
 from apps.core.errors import AlreadyThere, InvalidField
 
+# What the column holds.
+EMAIL_LENGTH = 254
+
 
 def find_user(*, name: str) -> User | None:
     """Find who signs in under an e-mail address or a name, whatever the case of the letters.
@@ -39,6 +42,8 @@ def create_user(*, email: str, password: str | None = None, staff: bool = False,
     address = email.strip().lower()
     try:
         validate_email(address)
+        if len(address) > EMAIL_LENGTH:
+            raise ValidationError("too long")
     except ValidationError:
         raise InvalidField(f"{email!r} is not an e-mail address.", field="email") from None
     if find_by_email(email=address):
@@ -60,6 +65,18 @@ def rename(*, user: User, first_name: str) -> User:
     User.objects.filter(pk=user.pk).update(first_name=first_name)
     user.first_name = first_name
     return user
+
+
+def keep_an_address(*, user: User, email: str) -> None:
+    """Give a user that is left without an address this one, though nobody confirmed it yet.
+
+    Effects: nothing where the user has an address, or somebody else has this one.
+    """
+    address = email.lower()
+    if not User.objects.filter(pk=user.pk, email="").exists() or find_by_email(email=address):
+        return
+    User.objects.filter(pk=user.pk, email="").update(email=address)
+    user.email = address
 
 
 @transaction.atomic

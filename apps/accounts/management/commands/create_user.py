@@ -39,7 +39,7 @@ class Command(BaseCommand):
         except DomainError as error:
             raise CommandError(error.text) from None
         data = {"id": str(user.pk), "email": user.email, "username": user.username, "superuser": user.is_superuser}
-        self.stdout.write(json.dumps(data) if options["json"] else data["id"])
+        self.stdout.write(json.dumps(data) if options["json"] else str(user.pk))
         if password is None:
             self.stderr.write("No password was set: print a way in with manage.py sign_in_link.")
         if options["dry_run"]:

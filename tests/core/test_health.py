@@ -1,0 +1,63 @@
+import pytest
+
+from apps.core import health
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def a_check():
+    """A place for one more check, gone after the test."""
+    yield lambda check: health.add_check("test", check)
+    health._checks.pop("test", None)
+
+
+def test_a_process_that_answers_is_alive(client, django_assert_num_queries):
+    with django_assert_num_queries(0):
+        response = client.get("/health/live")
+    assert (response.status_code, response.content) == (200, b"ok")
+    assert "no-store" in response["Cache-Control"]
+
+
+def test_ready_names_each_check(client):
+    response = client.get("/health/ready")
+    body = response.json()
+    assert (response.status_code, body["status"]) == (200, "ok")
+    assert set(body["checks"]) >= {"database", "migrations", "disk"}
+    assert all(check["ok"] for check in body["checks"].values())
+
+
+def test_one_failing_check_is_503_and_says_which(client, a_check):
+    def failing():
+        raise health.Unhealthy("the bus is away")
+
+    a_check(failing)
+    response = client.get("/health/ready")
+    assert (response.status_code, response.json()["status"]) == (503, "failing")
+    assert response.json()["checks"]["test"]["detail"] == "the bus is away"
+
+
+def test_a_check_that_breaks_tells_the_log_and_not_the_world(client, a_check, caplog):
+    def broken():
+        raise RuntimeError("postgres://user:secret@host")
+
+    a_check(broken)
+    response = client.get("/health/ready")
+    assert response.status_code == 503
+    assert "secret" not in response.content.decode()
+    assert "health-check-failed" in caplog.text
+
+
+def test_a_missing_data_folder_is_not_ready(client, settings, tmp_path):
+    settings.DATA_DIR = tmp_path / "nowhere"
+    assert client.get("/health/ready").json()["checks"]["disk"]["ok"] is False
+
+
+@pytest.mark.parametrize("host", ["10.1.2.3:8000", "probe.internal"])
+def test_a_probe_may_use_any_host_name(client, host):
+    assert client.get("/health/ready", headers={"Host": host}).status_code == 200
+    assert client.get("/settings/", headers={"Host": host}).status_code == 400
+
+
+def test_probes_only_look(client):
+    assert client.post("/health/live").status_code == 405

@@ -1,14 +1,15 @@
-"""The ASGI application: HTTP by Django, the socket by Channels."""
+"""The ASGI application: static files, HTTP by Django, the socket by Channels."""
 
 import os
 
-from django.core.asgi import get_asgi_application
+import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-http_application = get_asgi_application()
+django.setup(set_prefix=False)
 
 from channels.routing import ProtocolTypeRouter  # noqa: E402  (after Django is set up)
 
+from config.http import HttpHandler, with_static_files  # noqa: E402
 from config.routing import websocket_application  # noqa: E402
 
-application = ProtocolTypeRouter({"http": http_application, "websocket": websocket_application})
+application = ProtocolTypeRouter({"http": with_static_files(HttpHandler()), "websocket": websocket_application})

@@ -85,7 +85,6 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "servestatic.middleware.ServeStaticMiddleware",
     "apps.core.middleware.OneThread",
     "apps.core.middleware.RequestIdMiddleware",
     "apps.core.middleware.ApiAnswersMiddleware",
@@ -166,8 +165,6 @@ STORAGES = {
         else "servestatic.storage.CompressedManifestStaticFilesStorage"
     },
 }
-SERVESTATIC_USE_FINDERS = DEBUG or _testing
-SERVESTATIC_AUTOREFRESH = DEBUG
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
 # --- sign-in -------------------------------------------------------------------------------------------------

@@ -138,7 +138,7 @@ class ErrorMiddleware(Layer):
 class SignedInMiddleware(LoginRequiredMiddleware):
     """Ask for sign-in everywhere but where a view says `login_not_required`, as the API's do: tokens count there."""
 
-    def handle_no_permission(self, request: HttpRequest, view_func: Callable[..., Any]) -> HttpResponseBase:
+    def handle_no_permission(self, request: HttpRequest, view_func: Callable[..., Any]) -> HttpResponseBase:  # type: ignore[override]
         if is_api(request):
             return error_response(request, SignInNeeded())
         if is_htmx(request):
@@ -173,4 +173,5 @@ class OneThread:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        return self.get_response(request)
+        response: HttpResponseBase = self.get_response(request)
+        return response

@@ -243,11 +243,6 @@ class TestCaches:
     def test_a_view_may_say_public(self, client):
         assert client.get("/public/")["Cache-Control"] == "public, max-age=60"
 
-    def test_static_files_are_not_touched(self, client):
-        response = client.get("/static/css/tokens.css")
-        assert response.status_code == 200
-        assert "no-store" not in response.get("Cache-Control", "")
-
 
 class TestUnderAsgi:
     async def test_all_of_it_works_without_threads_of_its_own(self, db):

@@ -7,12 +7,12 @@ import pytest
 
 from apps.core import highlighting, mathematics
 
-CSS = (Path(__file__).parents[2] / "static" / "css" / "code.css").read_text()
-PAIRS = {
-    name: (light, dark) for name, light, dark in re.findall(r"--code-([\w-]+): light-dark\((#\w{6}), (#\w{6})\)", CSS)
-}
-# Background, surface, sidebar and tint of the design; code stands on the sidebar's colour.
-SURFACES = (("#FBFAF7", "#FFFFFF", "#F3F1EC", "#F1EEE6"), ("#141613", "#1C1F1B", "#10120F", "#21251F"))
+SHEETS = Path(__file__).parents[2] / "static" / "css"
+CSS = (SHEETS / "code.css").read_text()
+PAIR = re.compile(r"--([\w-]+): light-dark\((#\w{6}), (#\w{6})\)")
+TOKENS = {name: (light, dark) for name, light, dark in PAIR.findall((SHEETS / "tokens.css").read_text())}
+PAIRS = {name: (light, dark) for name, light, dark in PAIR.findall(CSS)}
+SURFACES = ("bg", "surface", "sidebar", "tint")
 
 
 def luminance(colour: str) -> float:
@@ -31,14 +31,14 @@ def contrast(one: str, other: str) -> float:
 @pytest.mark.parametrize("name", sorted(name for name in PAIRS if "surface" not in name))
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
 def test_each_colour_of_code_is_readable_on_each_surface(name: str, scheme: int) -> None:
-    for surface in SURFACES[scheme]:
-        assert contrast(PAIRS[name][scheme], surface) >= 4.5, surface
+    for surface in SURFACES:
+        assert contrast(PAIRS[name][scheme], TOKENS[surface][scheme]) >= 4.5, surface
 
 
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
 def test_changed_lines_are_readable_on_their_own_surface(scheme: int) -> None:
-    assert contrast(PAIRS["tag"][scheme], PAIRS["deleted-surface"][scheme]) >= 4.5
-    assert contrast(PAIRS["string"][scheme], PAIRS["inserted-surface"][scheme]) >= 4.5
+    assert contrast(PAIRS["code-tag"][scheme], PAIRS["code-deleted-surface"][scheme]) >= 4.5
+    assert contrast(PAIRS["code-string"][scheme], PAIRS["code-inserted-surface"][scheme]) >= 4.5
 
 
 def test_every_class_that_is_written_has_a_rule_and_every_rule_a_class() -> None:

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.http.response import HttpResponseBase
 from servestatic import ServeStaticASGI
+
+from apps.core.db import in_request_thread
 
 # What ManifestStaticFilesStorage puts into a name: such a file never changes.
 HASHED_NAME = r"^.+\.[0-9a-f]{12}\..+$"
@@ -24,9 +25,13 @@ class HttpHandler(ASGIHandler):
         """Build the chain for threads, whatever the server is."""
         super().load_middleware(is_async=False)
 
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one request, without the thread of its own that Django would start for it."""
+        await self.handle(scope, receive, send)
+
     async def get_response_async(self, request: ASGIRequest) -> HttpResponseBase:
-        """Answer a request in the request's own thread."""
-        return await sync_to_async(self.get_response, thread_sensitive=True)(request)
+        """Answer a request in a thread of the pool, which keeps its database connection."""
+        return await in_request_thread(self.get_response, request)
 
 
 def with_static_files(application: Any) -> Any:

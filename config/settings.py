@@ -85,7 +85,6 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "apps.core.middleware.OneThread",
     "apps.core.middleware.RequestIdMiddleware",
     "apps.core.middleware.ApiAnswersMiddleware",
     "apps.core.middleware.ProbeMiddleware",
@@ -139,7 +138,6 @@ TEMPLATES = [
 
 # --- storage -------------------------------------------------------------------------------------------------
 DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'bough.sqlite3'}")}
-CONN_MAX_AGE = 0
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # IMMEDIATE and WAL: without them two writers meet "database is locked"; FULL: a commit survives a power cut.
     DATABASES["default"]["OPTIONS"] = {
@@ -148,10 +146,12 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-8000;",
     }
     DATABASES["default"]["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
+    # A thread keeps its connection (core/db.py).
+    DATABASES["default"]["CONN_MAX_AGE"] = None
 else:
-    # Executor threads of the runner (8) and request threads share the pool.
+    # Executor threads (8) and request threads (16) share the pool.
     DATABASES["default"]["OPTIONS"] = {"pool": {"min_size": 1, "max_size": 24, "timeout": 10}}
-DATABASES["default"]["CONN_MAX_AGE"] = 0
+    DATABASES["default"]["CONN_MAX_AGE"] = 0
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 STATIC_URL = "/static/"

@@ -161,17 +161,3 @@ class PrivatePagesMiddleware(Layer):
             patch_cache_control(response, private=True, no_store=True)
             patch_vary_headers(response, ["Cookie"])
         return response
-
-
-class OneThread:
-    """Run everything below in one thread: each middleware of Django's own would else hop to a thread twice a request."""
-
-    sync_capable = True
-    async_capable = False
-
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        response: HttpResponseBase = self.get_response(request)
-        return response

@@ -52,7 +52,13 @@ function ended({ detail }) {
   announce(text && text.length <= READ_ALOUD ? `${words}. ${text}` : words);
 }
 
+/** Another conversation is on screen: its title says which. */
+function opened() {
+  announce(find("#main h1")?.innerText.trim() ?? "");
+}
+
 export function mount() {
+  on(BOUGH.opened, opened);
   on(BOUGH.painted, painted);
   on(BOUGH.ended, ended);
 }

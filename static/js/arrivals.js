@@ -1,6 +1,6 @@
 // @ts-check
 /** What other tabs and devices wrote in the conversation on screen is fetched and shown where it goes on from here. */
-import { BOUGH, HTMX, emit, on } from "bough/events";
+import { BOUGH, emit, on } from "bough/events";
 import { fetchArticle, refresh } from "bough/messages";
 import { article, articles, conversationId, enliven, find, turns } from "bough/page";
 
@@ -82,6 +82,6 @@ function settled() {
 }
 
 export function mount() {
-  on(HTMX.afterSettle, settled);
+  on(BOUGH.swapped, settled);
   on(BOUGH.frame, heard);
 }

@@ -3,7 +3,7 @@
 import { announce } from "bough/announce";
 import { sourceOf } from "bough/composer";
 import { openDialog } from "bough/dialogs";
-import { BOUGH, HTMX, on } from "bough/events";
+import { BOUGH, on } from "bough/events";
 import { find } from "bough/page";
 import { say } from "bough/words";
 
@@ -125,6 +125,6 @@ export function mount() {
   on("click", pressed);
   on(BOUGH.painted, painted);
   on(BOUGH.changed, everywhere);
-  on(HTMX.afterSettle, everywhere);
+  on(BOUGH.swapped, everywhere);
   everywhere();
 }

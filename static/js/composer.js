@@ -1,6 +1,6 @@
 // @ts-check
 /** The box: Enter sends, it grows with its text, an empty one recalls earlier prompts; Send becomes Stop while an answer runs. */
-import { BOUGH, HTMX, on } from "bough/events";
+import { BOUGH, on } from "bough/events";
 import { composing } from "bough/keys";
 import { articles, box, composer, find, liveArticles } from "bough/page";
 
@@ -104,8 +104,7 @@ function starter(event) {
 
 /** Readers with a mouse write at once; on a phone the keyboard would cover the page. */
 function focusFirst() {
-  const quiet = document.activeElement === document.body || document.activeElement === null;
-  if (quiet && matchMedia("(hover: hover) and (pointer: fine)").matches) box()?.focus({ preventScroll: true });
+  if (matchMedia("(hover: hover) and (pointer: fine)").matches) box()?.focus({ preventScroll: true });
 }
 
 export function mount() {
@@ -114,8 +113,8 @@ export function mount() {
   on("click", starter);
   on(BOUGH.changed, refreshComposer);
   on(BOUGH.ended, refreshComposer);
-  on(HTMX.afterSettle, refreshComposer);
+  on(BOUGH.swapped, refreshComposer);
   on(BOUGH.opened, focusFirst);
   refreshComposer();
-  focusFirst();
+  if (document.activeElement === document.body) focusFirst();
 }

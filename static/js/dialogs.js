@@ -14,7 +14,7 @@ export function openDialog({ id, text, content, buttons }) {
   const dialog = document.createElement("dialog");
   dialog.id = id;
   dialog.className = "dialog";
-  const words = document.createElement("p");
+  const words = document.createElement("h2");
   words.id = `${id}-text`;
   words.textContent = text;
   dialog.setAttribute("aria-labelledby", words.id);

@@ -105,7 +105,7 @@ export function mount() {
   on("visibilitychange", hidden);
   on("submit", signedOut);
   on(HTMX.beforeSwap, flush);
-  on(HTMX.afterSettle, restore);
+  on(BOUGH.swapped, restore);
   on(BOUGH.opened, restore);
   window.addEventListener("pagehide", flush);
   restore();

@@ -1,6 +1,6 @@
 // @ts-check
 /** Editing and deleting in place: keys, where the caret and the focus go. The forms come and go by htmx. */
-import { HTMX, on } from "bough/events";
+import { BOUGH, on } from "bough/events";
 import { composing } from "bough/keys";
 import { box, find } from "bough/page";
 
@@ -17,7 +17,7 @@ function settled({ detail }) {
     return field?.setSelectionRange(field.value.length, field.value.length);
   }
   if (editing) focusAfter(`#${editing} [data-action=edit]`);
-  else if (detail.target?.id === "turns") focusAfter("");
+  else if (detail.targets.includes("turns")) focusAfter("");
   editing = "";
 }
 
@@ -54,5 +54,5 @@ function unchanged(form) {
 
 export function mount() {
   on("keydown", pressed, { capture: true });
-  on(HTMX.afterSettle, settled);
+  on(BOUGH.swapped, settled);
 }

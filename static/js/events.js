@@ -2,7 +2,6 @@
 /** Names of the events we send and of the ones of htmx we hear. docs/events.md says when each is sent. */
 
 export const HTMX = {
-  afterSettle: "htmx:afterSettle",
   afterSwap: "htmx:afterSwap",
   beforeSwap: "htmx:beforeSwap",
   beforeRequest: "htmx:beforeRequest",
@@ -19,6 +18,8 @@ export const BOUGH = {
   frame: "bough:frame",
   /** The socket opened, closed or was refused: detail = {state, code, failures, again}. */
   socket: "bough:socket",
+  /** htmx swapped something: detail = {targets} (ids). */
+  swapped: "bough:swapped",
   /** Another conversation is on screen: detail = {conversation, before}. */
   opened: "bough:opened",
   /** The server took a message: detail = {conversation, created}. */
@@ -27,6 +28,8 @@ export const BOUGH = {
   painted: "bough:painted",
   /** An answer ended: detail = {message, status, html}. */
   ended: "bough:ended",
+  /** The server says what an answer is doing: detail = {message, word}. */
+  status: "bough:status",
   /** Articles came, went or changed: detail = {ids}. */
   changed: "bough:changed",
   /** Stop was asked for or failed: detail = {messages, failed}. */

@@ -14,6 +14,7 @@ import { mount as errors } from "bough/errors";
 import { mount as messages } from "bough/messages";
 import { mount as opening } from "bough/opening";
 import { mount as polling } from "bough/polling";
+import { mount as progress } from "bough/progress";
 import { mount as rename } from "bough/rename";
 import { mount as rows } from "bough/rows";
 import { mount as scroll } from "bough/scroll";
@@ -23,6 +24,7 @@ import { mount as sidebar } from "bough/sidebar";
 import { mount as socket } from "bough/socket";
 import { mount as stopping } from "bough/stopping";
 import { mount as stream } from "bough/stream";
+import { mount as swaps } from "bough/swaps";
 import { mount as theme } from "bough/theme";
 import { mount as toasts } from "bough/toasts";
 
@@ -30,6 +32,6 @@ import { mount as toasts } from "bough/toasts";
 document.documentElement.classList.add("js");
 
 // Order matters where modules hear the same event: what paints comes before what tells about it, the socket last.
-const modules = [csrf, errors, dialogs, connection, stream, messages, arrivals, announce, polling, stopping, sending, drafts, composer];
+const modules = [swaps, csrf, errors, dialogs, connection, stream, messages, arrivals, progress, announce, polling, stopping, sending, drafts, composer];
 modules.push(opening, editing, scroll, clipboard, branches, sidebar, rows, rename, shortcuts, theme, toasts, socket);
 for (const mount of modules) mount();

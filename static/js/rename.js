@@ -1,6 +1,6 @@
 // @ts-check
 /** Rename in the list: the form comes by htmx; leaving it saves, Esc gives up, the focus goes back to the row. */
-import { HTMX, on } from "bough/events";
+import { BOUGH, on } from "bough/events";
 import { composing } from "bough/keys";
 import { find } from "bough/page";
 
@@ -35,17 +35,17 @@ function left(event) {
   else form.requestSubmit();
 }
 
-/** The menu that led here is gone with its row: close it, select the title. @param {CustomEvent} event */
-function settled({ detail }) {
-  const element = /** @type {Element} */ (detail.elt);
-  const form = formOf(element.querySelector?.("form.rename input") ?? element);
+function settled() {
+  const form = find("form.rename");
   if (form) {
-    renaming = form.closest("[data-conversation]")?.id ?? "";
+    const row = form.closest("[data-conversation]")?.id ?? "";
+    if (row === renaming) return;
+    renaming = row;
     const field = /** @type {HTMLInputElement | null} */ (find("input[name=title]", form));
     field?.focus();
     return field?.select();
   }
-  if (!renaming || document.querySelector("form.rename")) return;
+  if (!renaming) return;
   const quiet = document.activeElement === document.body || document.activeElement === null;
   if (quiet) find(`#${renaming} .row-link`)?.focus({ preventScroll: true });
   renaming = "";
@@ -60,5 +60,5 @@ export function mount() {
   on("keydown", pressed, { capture: true });
   on("focusout", left);
   on("submit", sent);
-  on(HTMX.afterSettle, settled);
+  on(BOUGH.swapped, settled);
 }

@@ -1,6 +1,6 @@
 // @ts-check
 /** Rows of the sidebar kept true by frames; the list never moves under a pointer or a focus. */
-import { BOUGH, HTMX, on } from "bough/events";
+import { BOUGH, on } from "bough/events";
 import { ask } from "bough/http";
 import { address, conversationId, enliven, find, fragment } from "bough/page";
 import { toast } from "bough/toasts";
@@ -138,7 +138,7 @@ export function mount() {
   on(BOUGH.opened, opened);
   on(BOUGH.ended, seen);
   on(BOUGH.socket, reconnected);
-  on(HTMX.afterSettle, mark);
+  on(BOUGH.swapped, mark);
   on("visibilitychange", opened);
   on("pointerout", applySoon);
   on("focusout", applySoon);

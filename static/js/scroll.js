@@ -95,6 +95,6 @@ export function mount() {
   on("click", pressed);
   on(BOUGH.painted, painted);
   on(HTMX.beforeSwap, swapping);
-  on(HTMX.afterSettle, settled);
+  on(BOUGH.swapped, settled);
   settled();
 }

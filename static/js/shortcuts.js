@@ -1,6 +1,6 @@
 // @ts-check
 /** Shortcuts: one registry, used by the handler and by the dialog that lists them. */
-import { HTMX, on } from "bough/events";
+import { BOUGH, on } from "bough/events";
 import { composing, matches, spelled } from "bough/keys";
 import { articles, box, find, liveArticles } from "bough/page";
 import { stop } from "bough/stopping";
@@ -9,7 +9,9 @@ import { say } from "bough/words";
 
 const mac = typeof navigator !== "undefined" && /Mac|iPhone|iPad/.test(navigator.platform);
 
-/** @typedef {{keys: string, name: string, run: (event: KeyboardEvent) => boolean | void}} Shortcut `run` gives false when it has nothing to do */
+const SEARCH = "#search, #sidebar [type=search]";
+
+/** @typedef {{keys: string, name: string, run: (event: KeyboardEvent) => boolean | void, needs?: string}} Shortcut `run` gives false when it has nothing to do */
 
 /** @param {string} selector @param {ParentNode} [root] */
 const press = (selector, root) => {
@@ -25,7 +27,7 @@ function pressOnLast(role, selector) {
 }
 
 function focusSearch() {
-  const field = find("#search, #sidebar [type=search]");
+  const field = find(SEARCH);
   field?.focus();
   return Boolean(field);
 }
@@ -52,7 +54,7 @@ function version(event, direction) {
 /** @type {Shortcut[]} */
 export const SHORTCUTS = [
   { keys: "Mod+Shift+O", name: "shortcut_new", run: () => press("[data-action=new-chat]") },
-  { keys: "Mod+K", name: "shortcut_search", run: focusSearch },
+  { keys: "Mod+K", name: "shortcut_search", run: focusSearch, needs: SEARCH },
   { keys: "Mod+Shift+S", name: "shortcut_sidebar", run: () => press("[data-action=sidebar]") },
   { keys: "Shift+Escape", name: "shortcut_composer", run: focusBox },
   { keys: "Escape", name: "shortcut_stop", run: stopHere },
@@ -76,7 +78,8 @@ export function showHelp() {
   if (document.getElementById("shortcut-help")) return;
   const list = document.createElement("dl");
   list.className = "shortcuts";
-  for (const { keys, name } of SHORTCUTS) {
+  for (const { keys, name, needs } of SHORTCUTS) {
+    if (needs && !find(needs)) continue;
     const term = document.createElement("dt");
     term.textContent = say(/** @type {any} */ (name));
     const combination = document.createElement("dd");
@@ -105,6 +108,6 @@ function spellHints() {
 export function mount() {
   on("keydown", pressed);
   on("click", clicked);
-  on(HTMX.afterSettle, spellHints);
+  on(BOUGH.swapped, spellHints);
   spellHints();
 }

@@ -1,7 +1,7 @@
 // @ts-check
 /** The one socket of this tab: says which conversation is watched, acknowledges frames, comes back when it breaks. */
 import { afterClose, fullJitter } from "bough/backoff";
-import { BOUGH, HTMX, emit, on } from "bough/events";
+import { BOUGH, emit, on } from "bough/events";
 import { conversationId } from "bough/page";
 
 const PING_EVERY = 25_000;
@@ -138,7 +138,7 @@ function returned(event) {
 }
 
 export function mount() {
-  on(HTMX.afterSettle, watchScreen);
+  on(BOUGH.swapped, watchScreen);
   on(BOUGH.missing, closeGap);
   on(BOUGH.changed, watchScreen);
   on("visibilitychange", hurry);

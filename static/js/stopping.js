@@ -4,7 +4,7 @@ import { alert, announce } from "bough/announce";
 import { STOP_WAITS } from "bough/backoff";
 import { BOUGH, emit, on } from "bough/events";
 import { ask } from "bough/http";
-import { address, box, conversationId, find, liveArticles } from "bough/page";
+import { address, box, conversationId, liveArticles } from "bough/page";
 import { toast } from "bough/toasts";
 import { say } from "bough/words";
 
@@ -20,7 +20,6 @@ export async function stop() {
   if (!live.length || stopping || !conversation || performance.now() - sentAt < GUARD) return;
   stopping = true;
   const messages = live.map((node) => node.dataset.message ?? "");
-  for (const node of live) setState(node, say("stopping"));
   announce(say("stopping"));
   emit(BOUGH.stopping, { messages, failed: false });
   box()?.focus({ preventScroll: true });
@@ -44,12 +43,6 @@ function failed(messages) {
   emit(BOUGH.stopping, { messages, failed: true });
   alert(say("stop_failed"));
   toast({ text: say("stop_failed"), error: true, action: say("retry"), run: () => void stop() });
-}
-
-/** @param {HTMLElement} node @param {string} words */
-function setState(node, words) {
-  const state = find(".message-state", node);
-  if (state) state.textContent = words;
 }
 
 /** Take a press of Stop, or the form behind it. @param {Event} event */

@@ -59,9 +59,7 @@ function answered(answer) {
 /** @param {{a: number, m?: string, word: string}} frame_ */
 function status(frame_) {
   const message = answers.messageOf(frame_);
-  const element = message && article(message);
-  const place = element && find(".message-state", element);
-  if (place && !frozen.has(message)) place.textContent = frame_.word;
+  if (message) emit(BOUGH.status, { message, word: frame_.word });
 }
 
 /** @param {{a: number, m?: string, status: string, html?: string | null}} end */

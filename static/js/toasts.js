@@ -1,6 +1,6 @@
 // @ts-check
 /** Short notes at the edge: three at most, errors stay until dismissed, Undo for ten seconds. */
-import { HTMX, on } from "bough/events";
+import { BOUGH, on } from "bough/events";
 import { find } from "bough/page";
 import { say } from "bough/words";
 
@@ -86,7 +86,7 @@ function dismissed(event) {
 }
 
 export function mount() {
-  on(HTMX.afterSettle, adopt);
+  on(BOUGH.swapped, adopt);
   on("click", dismissed);
   adopt();
 }

@@ -56,6 +56,8 @@ const ENGLISH = {
   sign_in: "Sign in",
   sign_in_again: "Please sign in again. Your text is kept.",
   signed_in: "I have signed in",
+  state_thinking: "Thinking {seconds} s",
+  state_waiting: "Still waiting for the model ({seconds} s)",
   stop_failed: "Couldn't reach the server; the answer goes on there.",
   stopping: "Stopping…",
   switch_failed: "Couldn't switch. You are where you were.",

@@ -389,6 +389,20 @@ async def test_an_answer_whose_beginning_nobody_told_is_found_when_the_running_a
         assert len(page.messages) == 1
 
 
+async def test_an_end_that_was_told_is_not_told_again_by_an_older_reading_of_what_runs():
+    async with world(reread=10.0) as here:
+        active = await here.begin()
+        page, _ = await here.open_page(active)
+        await here.end()
+        await page.until_ended("m-g")
+        here.active[CONVERSATION] = [active]
+        here.now = 11.0
+        await until(lambda: here.active_reads == 1)
+        here.bus.publish(user_topic("u"), {"type": "notice"})
+        await page.until(lambda page: bool(page.of_type("notice")))
+        assert (page.messages, len(page.of_type("ended"))) == ({1: "m-g"}, 1)
+
+
 async def test_nothing_is_read_again_while_nobody_watches():
     async with world(reread=10.0) as here:
         page, socket = await here.open_page(await here.begin())
@@ -683,11 +697,31 @@ async def test_an_answer_of_book_length_comes_in_several_frames(monkeypatch):
     monkeypatch.setattr(rooms, "FRAME_CHARS", 1000)
     async with world() as here:
         active = await here.begin()
-        text = "".join(f"{number}" * 100 + "\n\n" for number in range(100, 200)) + "tail"
+        first, _ = await here.open_page(active)
+        text = "".join(f"{number}" * 100 + "\n\n" for number in range(100, 200)) + "a long open block that grows"
         await here.say(text)
-        page, _ = await here.open_page(active)
-        await page.until(says(text))
-        assert len(page.of_type("answer")) > 10
+        await first.until(says(text))
+        await here.say(" and grows")
+        await first.until(says(text + " and grows"))
+        late, _ = await here.open_page(active)
+        await late.until(says(text + " and grows"))
+        assert len(late.of_type("answer")) > 10
+
+
+async def test_an_acknowledgement_counts_even_where_it_makes_no_room():
+    async with world(stall=60.0, backlog=1000) as here:
+        page, socket = await here.open_page(acknowledges=False)
+        for size in (10, 600, 600, 10):
+            here.bus.publish(user_topic("u"), {"type": "notice", "text": "x" * size})
+            await here.tick()
+        assert len(page.frames) == 4
+        for n in (1, 2):
+            here.now += 50.0
+            socket.ack(n)
+            await here.tick()
+        assert (len(page.frames), page.close_codes) == (4, [])
+        here.now += 61.0
+        await page.until(lambda page: page.close_codes == [4408])
 
 
 # Sockets come and go

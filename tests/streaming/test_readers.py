@@ -8,7 +8,7 @@ import pytest
 
 from apps.streaming.answers import Delta, LiveAnswer, PartText, Snapshot
 from apps.streaming.bus import live_topic
-from apps.streaming.readers import End, follow
+from apps.streaming.readers import End, Follower, follow
 from tests.streaming.doubles import SOON, FrailBus
 
 
@@ -209,6 +209,31 @@ async def test_a_source_that_lags_is_read_until_it_has_caught_up():
             await asyncio.sleep(0.001)
     writer.checkpoint()
     assert (await reading).text == "lost found"
+
+
+async def test_an_end_heard_while_an_older_text_is_read_waits_for_the_newer_one():
+    class SlowBus(FrailBus):
+        async def snapshot(self, live):
+            snapshot = await super().snapshot(live)
+            await self.gate.wait()
+            return snapshot
+
+    writer = Writer()
+    writer.bus = SlowBus()
+    writer.bus.gate = asyncio.Event()
+    await writer.say("one ")
+    follower = Follower(writer.bus, "g", writer.load_row)
+    reading = asyncio.ensure_future(follower.read())
+    await asyncio.sleep(0)
+    writer.bus.deaf = True
+    await writer.say("two")
+    await writer.end()
+    follower.hear({"type": "ended", "status": "complete", "message": "m"})
+    writer.bus.gate.set()
+    await reading
+    assert (follower.ended, follower.stale) == (None, True)
+    await follower.read()
+    assert (follower.ended, follower.reader.parts) == ("complete", (PartText("text", "one two"),))
 
 
 async def test_a_database_that_fails_ends_the_stream_with_its_error():

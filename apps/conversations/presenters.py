@@ -16,7 +16,8 @@ from django.utils.translation import ngettext
 from apps.conversations.models import Conversation, Generation, GenerationState, Message, MessageStatus, Role
 from apps.core import markdown
 
-PINNED = "pinned"
+# Source: apps/providers/errors.py; these pass by themselves, so they are told in amber and not in red.
+PASSING = ("overloaded", "rate_limited", "timed_out", "timeout", "cut_off", "unavailable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +183,9 @@ def present_part(index: int, part: Mapping[str, Any], *, is_user: bool) -> PartV
 
 
 def reasoning_label(duration_ms: int | None) -> str:
-    """Say how long the model thought; without a time, that it did."""
+    """Say how long the model thought; without a time, what it is."""
     if duration_ms is None:
-        return _("Thinking")
+        return _("Reasoning")
     seconds = max(1, round(duration_ms / 1000))
     if seconds < 60:
         return ngettext("Thought for %(count)d second", "Thought for %(count)d seconds", seconds) % {"count": seconds}
@@ -204,7 +205,8 @@ def present_state(message: Message, generation: Generation | None) -> StateView 
         words = message.error_message or (kept if has_text else _("Interrupted before the first word."))
         return StateView("interrupted", words, has_text, True)
     if message.status == MessageStatus.FAILED:
-        return StateView("failed", message.error_message or _("The answer failed."), has_text, True)
+        name = "waits" if message.error_code in PASSING else "failed"
+        return StateView(name, message.error_message or _("The answer failed."), has_text, True)
     if message.finish_reason == "length":
         return StateView("stopped", _("Ended at the length limit"), has_text, True)
     if message.finish_reason == "content_filter":

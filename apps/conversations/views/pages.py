@@ -135,10 +135,10 @@ def path_context(request: HttpRequest, conversation: Conversation, page: paths.P
 
 
 def path_part(request: HttpRequest, conversation_id: str | UUID) -> HttpResponse:
-    """Answer htmx with the turns of the path on which the owner stands now."""
+    """Answer htmx with the turns of the path on which the owner stands now; notices come out of band."""
     conversation = conversations.get(user=request.user, conversation_id=conversation_id)
     page = paths.path_page(conversation=conversation)
-    return render_page(request, "conversations/_turns.html", path_context(request, conversation, page))
+    return render_page(request, "conversations/_path.html", path_context(request, conversation, page))
 
 
 def _leaf_notice(page: paths.PathPage) -> str:

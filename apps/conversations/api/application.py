@@ -5,16 +5,17 @@ Operations live beside this module; what they mean lives in services.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, cast
 
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.http.response import HttpResponseBase
-from django.urls import URLPattern, URLResolver, re_path
+from django.urls import URLPattern, URLResolver, path, re_path
 from django.views.decorators.http import require_safe
 from ninja import NinjaAPI
+from ninja.openapi.schema import OpenAPISchema
+from ninja.operation import Operation
 from ninja.renderers import JSONRenderer
 
 from apps.conversations.api.authentication import authenticate
@@ -23,6 +24,18 @@ from apps.conversations.api.requests import RequestParser
 from apps.core.errors import DomainError, NotFound
 
 View = Callable[..., HttpResponseBase]
+
+ERROR_SCHEMA = {
+    "type": "object",
+    "title": "Error",
+    "description": "More fields may say more: `field` of a 422, `leafId`, `forks`, `limit`, `remaining`, `reset`.",
+    "properties": {"error": {"type": "string"}, "message": {"type": "string"}},
+    "required": ["error", "message"],
+}
+REFUSED = {
+    "description": "Refused",
+    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+}
 
 
 class CompactRenderer(JSONRenderer):
@@ -50,9 +63,21 @@ class Api(NinjaAPI):
         self._public: list[URLPattern] = []
         add_error_handlers(self)
 
-    def add_public(self, name: str, path: str, view: View) -> None:
+    def add_public(self, name: str, route: str, view: View) -> None:
         """Serve a page of the API that everybody may read."""
-        self._public.append(re_path(rf"^{re.escape(path)}$", exempt(require_safe(view)), name=name))
+        self._public.append(path(route, exempt(require_safe(view)), name=name))
+
+    def get_openapi_operation_id(self, operation: Operation) -> str:
+        return operation.view_func.__name__
+
+    def get_openapi_schema(self, **options: Any) -> OpenAPISchema:
+        """Describe the API; what ninja can't know are the refusals, which are alike everywhere."""
+        schema = super().get_openapi_schema(**options)
+        schema["components"]["schemas"]["Error"] = ERROR_SCHEMA
+        for methods in schema["paths"].values():
+            for operation in methods.values():
+                operation["responses"]["4XX"] = REFUSED
+        return schema
 
     def _get_urls(self) -> list[URLResolver | URLPattern]:
         patterns = [pattern for pattern in super()._get_urls() if isinstance(pattern, URLPattern)]
@@ -60,7 +85,7 @@ class Api(NinjaAPI):
         for pattern in patterns:
             pattern.callback = self._guarded(cast(View, pattern.callback))
         # The root's name serves ninja: it finds the prefix of all paths by it.
-        root = re_path(r"^$", self._unknown(), name="api-root")
+        root = path("", self._unknown(), name="api-root")
         rest = re_path(r"^.+$", self._unknown(), name="unknown")
         return [*patterns, *self._public, root, rest]
 

@@ -10,7 +10,7 @@ from django.http.response import HttpResponseBase
 from ninja import Query, Router, Status
 
 from apps.conversations.api.authentication import caller
-from apps.conversations.api.streams import started_response
+from apps.conversations.api.streams import EVENTS, MAY_STREAM, started_response
 from apps.conversations.models import Message
 from apps.conversations.schemas.base import clamped
 from apps.conversations.schemas.messages import (
@@ -71,7 +71,12 @@ def message_list(
     )
 
 
-@router.post("/chats/{chat_id}/messages", response=ANSWERS, summary="Send a message and begin its answer")
+@router.post(
+    "/chats/{chat_id}/messages",
+    response=ANSWERS,
+    summary="Send a message and begin its answer",
+    openapi_extra=MAY_STREAM,
+)
 def message_send(request: HttpRequest, chat_id: str, given: NewMessage) -> HttpResponseBase | Status[Started]:
     sent = messages.send(
         user=caller(request),
@@ -84,7 +89,12 @@ def message_send(request: HttpRequest, chat_id: str, given: NewMessage) -> HttpR
     return started_response(request, sent, stream=given.stream)
 
 
-@router.post("/chats/{chat_id}/messages/{message_id}/regenerate", response=ANSWERS, summary="Begin another answer")
+@router.post(
+    "/chats/{chat_id}/messages/{message_id}/regenerate",
+    response=ANSWERS,
+    summary="Begin another answer",
+    openapi_extra=MAY_STREAM,
+)
 def message_regenerate(
     request: HttpRequest, chat_id: str, message_id: str, given: Again | None = None
 ) -> HttpResponseBase | Status[Started]:
@@ -93,7 +103,12 @@ def message_regenerate(
     return started_response(request, sent, stream=given.stream)
 
 
-@router.post("/chats/{chat_id}/messages/{message_id}/continue", response=ANSWERS, summary="Go on with an answer")
+@router.post(
+    "/chats/{chat_id}/messages/{message_id}/continue",
+    response=ANSWERS,
+    summary="Go on with an answer",
+    openapi_extra=MAY_STREAM,
+)
 def message_continue(
     request: HttpRequest, chat_id: str, message_id: str, given: Again | None = None
 ) -> HttpResponseBase | Status[Started]:
@@ -108,6 +123,7 @@ def message_continue(
     "/chats/{chat_id}/messages/{message_id}/edit",
     response={200: MessageOut, **ANSWERS},
     summary="Edit a message: beside it (branch) or in its place (save)",
+    openapi_extra={"responses": {200: {"content": EVENTS["content"]}}},
 )
 def message_edit(
     request: HttpRequest, chat_id: str, message_id: str, given: Edit

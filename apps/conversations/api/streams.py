@@ -30,7 +30,9 @@ log = logging.getLogger(__name__)
 
 COMMENT_SECONDS = 15.0
 Place = Annotated[int, clamped(0)]
-SSE = {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Server-Sent Events"}
+EVENTS = {"description": "Server-Sent Events", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+# For the description of operations that may answer with events.
+MAY_STREAM = {"responses": {200: EVENTS}}
 GONE = StreamError(error="not_found", message="This answer was deleted.")
 
 
@@ -38,7 +40,7 @@ GONE = StreamError(error="not_found", message="This answer was deleted.")
     "/chats/{chat_id}/stream",
     response={204: None},
     summary="Follow an answer, from its start or from a position",
-    openapi_extra={"responses": {200: SSE}},
+    openapi_extra=MAY_STREAM,
 )
 def stream(
     request: HttpRequest,

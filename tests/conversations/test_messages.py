@@ -16,7 +16,9 @@ def end_all(text="An answer."):
         if generation.message_id is None:
             generations.finish_quietly(lease, state="completed")
         else:
-            generations.finish(generations.Ending(lease, "completed", [{"type": "text", "text": text}], "stop"))
+            parts = [{"type": "text", "text": text}]
+            ids = (generation.message_id, generation.conversation_id)
+            generations.finish(generations.Ending(lease, *ids, "completed", parts, "stop"))
 
 
 def rows():

@@ -270,7 +270,8 @@ def test_a_runner_that_lost_its_lease_writes_nothing(user):
     (again,) = generations.claim(owner="b:1:b", limit=5)
     parts = [{"type": "text", "text": "zombie"}]
     generations.keep([generations.Progress(zombie, sent.answers[0].pk, parts, True)])
-    assert generations.finish(generations.Ending(zombie, "completed", parts, "stop")) is None
+    ids = (sent.answers[0].pk, sent.conversation.pk)
+    assert not generations.finish(generations.Ending(zombie, *ids, "completed", parts, "stop"))
     assert Message.objects.get(pk=sent.answers[0].pk).parts == []
     assert Generation.objects.get(pk=again.pk).lease_owner == "b:1:b"
 

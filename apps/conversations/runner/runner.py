@@ -230,12 +230,12 @@ class Runner:
                 if pause is None:
                     return
                 await asyncio.sleep(pause)
-        if done is None:
+        if not done:
             log.warning("lease-lost", extra={"fields": {"generation": writer.live.live}})
             return
         await self.bus.drop(writer.live.live)
         status = generations.MESSAGE_STATUS[GenerationState(ending.state)]
-        event = {"type": "ended", "status": str(status), "message": str(done.message_id)}
+        event = {"type": "ended", "status": str(status), "message": str(ending.message_id)}
         self.bus.publish(f"live:{writer.live.live}", event)
 
     def _sweep_at_start(self) -> None:

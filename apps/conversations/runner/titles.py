@@ -64,7 +64,7 @@ async def _ask(question: str, answer: str, model: str) -> str:
 
 async def _call(question: str, answer: str, model: str) -> str:
     provider, name = provider_for(model)
-    said = f"User: {question[: CHARACTERS_IN // 2]}\n\nAssistant: {answer[: CHARACTERS_IN // 2]}"
+    said = f"{question[: CHARACTERS_IN // 2]}\n\n{answer[: CHARACTERS_IN // 2]}"
     messages = (ChatMessage("system", INSTRUCTION), ChatMessage("user", said))
     request = ChatRequest(name, messages, Sampling(temperature=0.2, max_tokens=30))
     pieces: list[str] = []

@@ -175,8 +175,11 @@ class AnswerWriter:
         """Say how an answer ended, with everything written so far."""
         state, reason, code, sentence = outcome
         ttft = self.first_delta_at - self.generation.queued_at if self.first_delta_at else None
+        assert self.message is not None
         return Ending(
             lease=self.lease,
+            message_id=self.message.pk,
+            conversation_id=self.generation.conversation_id,
             state=state,
             parts=self.parts(),
             finish_reason=reason,

@@ -63,6 +63,8 @@ class Ending:
     """How an answer ended and what it measured; times in milliseconds, tokens as the provider counts or None."""
 
     lease: Lease
+    message_id: UUID
+    conversation_id: UUID
     state: str
     parts: list[dict[str, Any]] = field(default_factory=list)
     finish_reason: str = ""
@@ -176,32 +178,22 @@ def runner_name() -> str:
 def claim(*, owner: str, limit: int) -> list[Generation]:
     """Take queued generations, oldest first, with their messages and conversations.
 
-    Effects: one update each, compare-and-set on the state; lease by the database's clock.
+    Effects: one transaction of three statements, however many; compare-and-set on the state, leases by the database's clock.
     """
-    ids = (
-        Generation.objects.filter(state=GenerationState.QUEUED).order_by("queued_at", "rank").values_list("pk", flat=True)
-    )
-    return [generation for pk in ids[:limit] if (generation := claim_one(pk, owner=owner))]
-
-
-def claim_one(generation_id: UUID, *, owner: str) -> Generation | None:
-    """Take one queued generation, or nothing if somebody was first. Effects: one transaction of two statements."""
-    now = timezone.now()
     with transaction.atomic():
-        taken = Generation.objects.filter(pk=generation_id, state=GenerationState.QUEUED).update(
+        queued = Generation.objects.filter(state=GenerationState.QUEUED).order_by("queued_at", "rank")
+        ids = list(queued.select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit])
+        if not ids:
+            return []
+        Generation.objects.filter(pk__in=ids, state=GenerationState.QUEUED).update(
             state=GenerationState.RUNNING,
             lease_owner=owner,
             lease_until=_lease_end(),
             attempt=F("attempt") + 1,
-            started_at=Coalesce("started_at", now),
+            started_at=Coalesce("started_at", timezone.now()),
         )
-        if not taken:
-            return None
-        return (
-            Generation.objects.filter(pk=generation_id)
-            .select_related("message", "conversation")
-            .first()
-        )
+        mine = Generation.objects.filter(pk__in=ids, state=GenerationState.RUNNING, lease_owner=owner)
+        return list(mine.select_related("message").order_by("queued_at", "rank"))
 
 
 def renew(*, owner: str) -> list[UUID]:
@@ -222,8 +214,8 @@ def keep(progress: Iterable[Progress]) -> None:
             Message.objects.filter(Exists(held), pk=one.message_id).update(parts=one.parts)
 
 
-def finish(ending: Ending) -> Generation | None:
-    """Write how an answer ended: parts, usage and states in one transaction; None if the lease was lost.
+def finish(ending: Ending) -> bool:
+    """Write how an answer ended: parts, usage and states in one transaction; False if the lease was lost.
 
     Effects: asks for a title after a first complete answer; events leave on commit.
     """
@@ -238,14 +230,10 @@ def finish(ending: Ending) -> Generation | None:
             lease_until=None,
         )
         if not ended:
-            return None
-        generation = (
-            Generation.objects.select_related("conversation").defer("request").get(pk=ending.lease.generation_id)
-        )
-        generation.state = ending.state
-        _write_answer(generation, ending)
-        _note_answered(generation, now)
-    return generation
+            return False
+        _write_answer(ending)
+        _note_answered(ending, now)
+    return True
 
 
 def finish_quietly(lease: Lease, *, state: str, error_code: str = "") -> None:
@@ -341,23 +329,25 @@ def _end_without_runner(
     message = Message.objects.get(pk=generation.message.pk)
     ending = Ending(
         lease=Lease(generation.pk, "", generation.attempt),
+        message_id=message.pk,
+        conversation_id=generation.conversation_id,
         state=state,
         parts=message.parts,
         finish_reason="user_stopped" if state == GenerationState.STOPPED else "",
         error_code=error[0],
         error_message=error[1],
     )
-    _write_answer(generation, ending)
-    _note_answered(generation, now)
+    _write_answer(ending)
+    _note_answered(ending, now)
     live.publish(
         f"live:{generation.pk}",
         {"type": "ended", "status": MESSAGE_STATUS[GenerationState(state)], "message": str(generation.message_id)},
     )
 
 
-def _write_answer(generation: Generation, ending: Ending) -> None:
+def _write_answer(ending: Ending) -> None:
     text = joined_text(ending.parts)
-    Message.objects.filter(pk=generation.message_id).update(
+    Message.objects.filter(pk=ending.message_id).update(
         parts=ending.parts,
         text=text,
         token_estimate=nodes.estimate_tokens(text),
@@ -371,21 +361,18 @@ def _write_answer(generation: Generation, ending: Ending) -> None:
     )
 
 
-def _note_answered(generation: Generation, now: datetime) -> None:
+def _note_answered(ending: Ending, now: datetime) -> None:
     """Move the conversation up, tell the tabs, and ask for a title after a first complete answer."""
-    conversation = generation.conversation
+    conversation = Conversation.objects.only("owner_id", "title", "title_source").get(pk=ending.conversation_id)
     Conversation.objects.filter(pk=conversation.pk).update(answered_at=now, updated_at=now)
     live.publish_conversation(conversation, what="changed")
-    wants_title = (
-        generation.state == GenerationState.COMPLETED and conversation.title_source == TitleSource.DEFAULT
-    )
-    if wants_title:
+    if ending.state == GenerationState.COMPLETED and conversation.title_source == TitleSource.DEFAULT:
         title = Generation(
-            conversation=conversation,
+            conversation_id=conversation.pk,
             user_id=conversation.owner_id,
             purpose=Purpose.TITLE,
             queued_at=now,
-            request={"answer": str(generation.message_id)},
+            request={"answer": str(ending.message_id)},
         )
         title.save(force_insert=True)
         live.ring(title)

@@ -272,7 +272,7 @@ def _send(
         check_can_answer(conversation)
         parent = _parent_for(conversation, parent_id)
         branched = parent != conversation.active_leaf
-        question = nodes.add_message(
+        question = nodes.build_message(
             conversation=conversation,
             parent=parent,
             role=Role.USER,
@@ -313,9 +313,9 @@ def _answer(
     question: Message | None = None,
     branched: bool = False,
 ) -> Sent:
-    """Begin the answer below a message and stand on it."""
+    """Begin the answer below a message and stand on it. Effects: saves the answer, and the question where it is new."""
     provider, _, name = model_id.partition("/")
-    answer = nodes.add_message(
+    answer = nodes.build_message(
         conversation=conversation,
         parent=parent,
         role=Role.ASSISTANT,
@@ -326,6 +326,7 @@ def _answer(
         model_id=name,
         provider=provider,
     )
+    Message.objects.bulk_create([question, answer] if question else [answer])
     generation = open_answer(conversation, answer, model_id, now=now)
     conversation.active_leaf = answer
     _touch(conversation, now)
@@ -359,7 +360,7 @@ def _edit_as_branch(conversation: Conversation, message: Message, text: str, mod
         check_can_answer(conversation)
     elif conversation.is_archived:
         raise ConversationArchived
-    sibling = nodes.add_message(
+    sibling = nodes.build_message(
         conversation=conversation,
         parent=message.parent,
         role=message.role,
@@ -370,6 +371,7 @@ def _edit_as_branch(conversation: Conversation, message: Message, text: str, mod
     )
     if message.role == Role.USER:
         return _answer(conversation, sibling, model_id, now=now, question=sibling, branched=True)
+    sibling.save(force_insert=True)
     conversation.active_leaf = sibling
     _touch(conversation, now)
     live.publish_messages(conversation, [sibling.pk])

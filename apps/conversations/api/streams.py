@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import Annotated, cast
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError, connections
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from ninja import Query, Router, Status
@@ -100,14 +100,8 @@ def started_response(
 def event_stream(
     generation: Generation, position: Position, *, question: UUID | None = None, skips: bool = False
 ) -> StreamingHttpResponse:
-    """Follow a generation that the caller may read, from a position on.
-
-    Effects: lets go of this thread's database connection, which would stay open as long as the stream.
-    """
+    """Follow a generation that the caller may read, from a position on."""
     start = StreamStart(generation_id=generation.pk, message_id=generation.message_id, user_message_id=question)
-    for connection in connections.all(initialized_only=True):
-        if not connection.in_atomic_block:
-            connection.close()
     response = StreamingHttpResponse(
         _events(position, start, skips=skips), content_type="text/event-stream; charset=utf-8"
     )

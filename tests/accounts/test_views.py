@@ -1,10 +1,11 @@
 import re
 
 import pytest
-from django.urls import get_resolver, reverse
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
 
-from apps.accounts.models import ApiToken
-from apps.accounts.services import preferences, tokens
+from apps.accounts.models import ApiToken, User
+from apps.accounts.services import preferences, tokens, users
 
 pytestmark = pytest.mark.django_db
 
@@ -156,50 +157,26 @@ class TestAdministration:
             assert row.hint in body
         assert admin_client.get("/admin/accounts/apitoken/add/").status_code == 403
 
+    def test_second_factors_can_be_taken_away_but_neither_read_nor_made(self, admin_client, user):
+        factor = Authenticator.objects.create(user=user, type="totp", data={"secret": "stored-secret"})
+        page = f"/admin/mfa/authenticator/{factor.pk}/"
+        assert "stored-secret" not in admin_client.get(page + "change/").content.decode()
+        assert admin_client.get("/admin/mfa/authenticator/add/").status_code == 403
+        admin_client.post(page + "delete/", {"post": "yes"})
+        assert not Authenticator.objects.exists()
 
-PUBLIC = {
-    "account_login",
-    "account_logout",
-    "account_signup",
-    "account_inactive",
-    "account_reset_password",
-    "account_reset_password_done",
-    "account_reset_password_from_key_done",
-    "account_email_verification_sent",
-    "account_confirm_login_code",
-    "account_reauthenticate",
-    "mfa_authenticate",
-    "core:live",
-    "core:ready",
-}
+    def test_an_address_typed_by_staff_counts_as_confirmed(self, admin_client):
+        fields = {"username": "grace", "email": "Grace@example.org", "usable_password": "false"}
+        assert admin_client.post("/admin/accounts/user/add/", fields).status_code == 302
+        grace = User.objects.get(username="grace")
+        assert [(one.email, one.verified, one.primary) for one in EmailAddress.objects.filter(user=grace)] == [
+            ("grace@example.org", True, True)
+        ]
+        grace.email = "hopper@example.org"
+        users.vouch_for(user=grace)
+        assert [one.email for one in EmailAddress.objects.filter(user=grace)] == ["hopper@example.org"]
 
-
-def test_no_page_of_accounts_or_core_is_open_by_oversight(client):
-    """Walk every address without variables: what is not public sends to signing in."""
-    seen = set()
-    for name in _plain_names():
-        response = client.get(reverse(name))
-        assert response.status_code < 500, name
-        if response.status_code == 200:
-            seen.add(name)
-        else:
-            assert response.status_code in (302, 401, 404, 405), (name, response.status_code)
-    assert seen <= PUBLIC
-    assert {"account_login", "core:live"} <= seen
-
-
-def _plain_names():
-    for pattern in get_resolver().url_patterns:
-        prefix = f"{pattern.namespace}:" if getattr(pattern, "namespace", None) else ""
-        if prefix in ("", "core:", "accounts:"):
-            for child in _leaves(pattern):
-                if child.name and not child.pattern.regex.groups:
-                    yield prefix + child.name
-
-
-def _leaves(pattern):
-    if hasattr(pattern, "url_patterns"):
-        for child in pattern.url_patterns:
-            yield from _leaves(child)
-    else:
-        yield pattern
+    def test_an_address_taken_is_an_error_of_the_form(self, admin_client, user):
+        fields = {"username": "grace", "email": "ADA@example.org", "usable_password": "false"}
+        assert admin_client.post("/admin/accounts/user/add/", fields).status_code == 200
+        assert not User.objects.filter(username="grace").exists()

@@ -80,6 +80,16 @@ def keep_an_address(*, user: User, email: str) -> None:
 
 
 @transaction.atomic
+def vouch_for(*, user: User) -> None:
+    """Make the address of a user the one that is confirmed, as staff typed it; earlier ones are forgotten."""
+    EmailAddress.objects.filter(user=user).exclude(email=user.email.lower()).delete()
+    if user.email:
+        EmailAddress.objects.update_or_create(
+            user=user, email=user.email.lower(), defaults={"verified": True, "primary": True}
+        )
+
+
+@transaction.atomic
 def _write(address: str, password: str | None, *, staff: bool, superuser: bool) -> User:
     user = User.objects.create_user(
         username=generate_unique_username([address]),

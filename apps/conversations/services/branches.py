@@ -153,6 +153,8 @@ def _remember_where_stood(top: Message, leaf: Message) -> None:
 
 def _where_stood(top: Message) -> Message | None:
     """Read that note, if this act of deleting made it, and take it away."""
+    if top.last_leaf_id is None:
+        return None
     noted = Message.objects.filter(pk=top.last_leaf_id, deletion=top.deletion, last_leaf_id=top.last_leaf_id)
     leaf = noted.select_related("run").first()
     if leaf is not None:

@@ -18,6 +18,8 @@ export const BOUGH = {
   frame: "bough:frame",
   /** The socket opened, closed or was refused: detail = {state, code, failures, again}. */
   socket: "bough:socket",
+  /** The socket asked for the live text of the conversation on screen. */
+  watched: "bough:watched",
   /** htmx swapped something: detail = {targets} (ids). */
   swapped: "bough:swapped",
   /** Another conversation is on screen: detail = {conversation, before}. */

@@ -5,7 +5,7 @@
 /** @typedef {{attempt: number, parts: Map<number, Part>, ended: boolean}} Answer */
 /** @typedef {{i: number, kind?: string, from: number, settled?: string[], tail?: string | {keep: number, add: string}}} PartFrame */
 /** @typedef {{a: number, m?: string, attempt?: number, parts: PartFrame[], n?: number}} AnswerFrame */
-/** @typedef {{message: string, parts: number[], restarted: boolean}} Applied `restarted`: an attempt began anew */
+/** @typedef {{message: string, parts: number[], anew: boolean}} Applied `anew`: these parts are all there are */
 
 export class Answers {
   constructor() {
@@ -46,8 +46,8 @@ export class Answers {
     let answer = this.answers.get(message);
     const attempt = frame.attempt ?? answer?.attempt ?? 0;
     if (answer && attempt < answer.attempt) return null;
-    const restarted = Boolean(answer) && attempt > /** @type {Answer} */ (answer).attempt;
-    if (!answer || restarted) {
+    const anew = !answer || attempt > answer.attempt;
+    if (!answer || anew) {
       answer = { attempt, parts: new Map(), ended: false };
       this.answers.set(message, answer);
     }
@@ -57,7 +57,7 @@ export class Answers {
       if (outcome === "missing") return "missing";
       if (outcome) changed.push(partFrame.i);
     }
-    return { message, parts: changed, restarted };
+    return { message, parts: changed, anew };
   }
 
   /**

@@ -30,6 +30,17 @@ export function paintPart(element, i, part) {
   tail.innerHTML = part.tail;
 }
 
+/**
+ * Take away what an attempt that was given up had written.
+ * @param {HTMLElement} element the article
+ * @param {Map<number, unknown>} parts
+ */
+export function keepParts(element, parts) {
+  for (const part of element.querySelectorAll(".parts > .part")) {
+    if (!parts.has(Number(/** @type {HTMLElement} */ (part).dataset.part))) part.remove();
+  }
+}
+
 function newTail() {
   const tail = document.createElement("div");
   tail.className = "tail";

@@ -1,5 +1,5 @@
 // @ts-check
-/** Where sockets are blocked: each second the page asks for its live answers, until each has ended. */
+/** Where the socket can't tell, the page asks: each second while sockets are blocked, once for an answer no frame speaks of. */
 import { BOUGH, emit, on } from "bough/events";
 import { ask } from "bough/http";
 import { replaceText } from "bough/messages";
@@ -7,12 +7,19 @@ import { address, conversationId, find, fragment, liveArticles } from "bough/pag
 
 const EVERY = 1000;
 const AFTER_FAILURES = 2;
+/** The first frame about an answer follows a watch at once; one that ended before the watch has none. */
+const SPOKEN_OF_WITHIN = 1500;
 let timer = 0;
+let doubt = 0;
+/** Answers that frames spoke of since the last watch. @type {Set<string>} */
+const known = new Set();
 
 /** @param {CustomEvent} event */
 function socketChanged({ detail }) {
-  if (detail.state === "open") return stop();
-  if ((detail.failures >= AFTER_FAILURES || detail.state === "leave") && !timer) timer = window.setTimeout(round, 0);
+  clearTimeout(doubt);
+  if (detail.state === "open" || detail.state === "sign-in") return stop();
+  const blocked = detail.failures >= AFTER_FAILURES || detail.state === "leave";
+  if (blocked && !timer) timer = window.setTimeout(round, 0);
 }
 
 function stop() {
@@ -22,24 +29,41 @@ function stop() {
 
 async function round() {
   const mine = timer;
-  const conversation = conversationId();
-  if (!document.hidden && conversation) {
-    await Promise.all(liveArticles().map((node) => poll(conversation, node.dataset.message ?? "")));
-  }
+  if (!document.hidden) await askFor(liveArticles());
   // The socket may have opened while we asked.
   if (timer === mine) timer = window.setTimeout(round, EVERY);
+}
+
+/** @param {HTMLElement[]} articles */
+async function askFor(articles) {
+  const conversation = conversationId();
+  if (conversation) await Promise.all(articles.map((node) => poll(conversation, node.dataset.message ?? "")));
 }
 
 /** @param {string} conversation @param {string} message */
 async function poll(conversation, message) {
   const reply = await ask(address.live(conversation, message), { timeout: 10_000 });
-  if (reply.status === 286) {
-    const status = find("article", fragment(reply.text))?.dataset.status;
-    return emit(BOUGH.ended, { message, status, html: null });
-  }
-  if (reply.ok) replaceText(message, fragment(reply.text));
+  if (conversation !== conversationId() || !reply.ok) return;
+  const fresh = fragment(reply.text);
+  if (reply.status !== 286) return replaceText(message, fresh);
+  emit(BOUGH.ended, { message, status: find("article", fresh)?.dataset.status ?? "", html: null });
+}
+
+function watched() {
+  known.clear();
+  clearTimeout(doubt);
+  doubt = window.setTimeout(() => {
+    void askFor(liveArticles().filter((node) => !known.has(node.dataset.message ?? "")));
+  }, SPOKEN_OF_WITHIN);
+}
+
+/** @param {CustomEvent} event */
+function heard({ detail: frame }) {
+  if (frame.m) known.add(frame.m);
 }
 
 export function mount() {
   on(BOUGH.socket, socketChanged);
+  on(BOUGH.watched, watched);
+  on(BOUGH.frame, heard);
 }

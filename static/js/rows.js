@@ -142,4 +142,5 @@ export function mount() {
   on("visibilitychange", opened);
   on("pointerout", applySoon);
   on("focusout", applySoon);
+  opened();
 }

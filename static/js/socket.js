@@ -1,42 +1,44 @@
 // @ts-check
 /** The one socket of this tab: says which conversation is watched, acknowledges frames, comes back when it breaks. */
+import { Acks } from "bough/acks";
 import { afterClose, fullJitter } from "bough/backoff";
 import { BOUGH, emit, on } from "bough/events";
 import { conversationId } from "bough/page";
 
 const PING_EVERY = 25_000;
 const SILENT_FOR = 60_000;
-const ACK_EVERY = 5;
-const ACK_AFTER = 250;
+const GREETED_WITHIN = 10_000;
 const GAP_AFTER = 100;
 
 /** @type {WebSocket | null} */
 let socket = null;
+let greeted = false;
+let again = false;
 let failures = 0;
 let leaving = false;
 let watched = "";
 let heardAt = 0;
-let highest = 0;
-let unacknowledged = 0;
-let ackTimer = 0;
 let retryTimer = 0;
 let pingTimer = 0;
 let gapTimer = 0;
-let again = false;
+let greetTimer = 0;
 
 const isOpen = () => socket?.readyState === WebSocket.OPEN;
+// Timers of a hidden tab may sleep for a minute.
+const acks = new Acks((n) => say({ type: "ack", n }), () => document.hidden);
 
 /** @param {Record<string, unknown>} frame */
 function say(frame) {
   if (isOpen()) socket?.send(JSON.stringify(frame));
 }
 
-/** Watch the conversation on screen again and get all of its live text. */
-export function rewatch() {
+/** Watch the conversation on screen, and get all of its live text. */
+function rewatch() {
   const before = watched;
   watched = conversationId();
   if (watched) say({ type: "watch", conversation: watched });
   else if (before) say({ type: "unwatch" });
+  emit(BOUGH.watched);
 }
 
 /** Several frames in flight may each find the same gap: one new watch closes it. */
@@ -48,55 +50,42 @@ function closeGap() {
 }
 
 function watchScreen() {
-  const now = conversationId();
-  if (now === watched) return;
   const before = watched;
+  if (conversationId() === before) return;
   rewatch();
-  emit(BOUGH.opened, { conversation: now, before });
-}
-
-function acknowledge() {
-  clearTimeout(ackTimer);
-  ackTimer = 0;
-  if (!unacknowledged) return;
-  unacknowledged = 0;
-  say({ type: "ack", n: highest });
-}
-
-/** @param {number} n */
-function count(n) {
-  highest = Math.max(highest, n);
-  unacknowledged += 1;
-  // Timers of a hidden tab may sleep for a minute.
-  if (unacknowledged >= ACK_EVERY || document.hidden) acknowledge();
-  else ackTimer ||= window.setTimeout(acknowledge, ACK_AFTER);
+  emit(BOUGH.opened, { conversation: watched, before });
 }
 
 /** @param {MessageEvent} event */
 function heard(event) {
   heardAt = Date.now();
+  if (!greeted) greet();
   const frame = JSON.parse(event.data);
   emit(BOUGH.frame, frame);
-  if (typeof frame.n === "number") count(frame.n);
+  if (typeof frame.n === "number") acks.count(frame.n);
 }
 
-function opened() {
+/** The first frame says that it works; some proxies open a socket and close it at once. */
+function greet() {
+  clearTimeout(greetTimer);
+  greeted = true;
   failures = 0;
-  heardAt = Date.now();
-  emit(BOUGH.socket, { state: "open", code: 0, again });
+  emit(BOUGH.socket, { state: "open", code: 0, failures, again });
   again = true;
   rewatch();
 }
 
 /** @param {CloseEvent} event */
 function closed(event) {
-  socket = null;
+  clearTimeout(greetTimer);
   clearInterval(pingTimer);
-  const next = afterClose(event.code);
+  acks.reset();
+  socket = null;
   failures += 1;
-  emit(BOUGH.socket, { state: next === "wait" || next === "resync" ? "closed" : next, code: event.code, failures });
-  if (leaving || next === "sign-in" || next === "leave") return;
-  retryTimer = window.setTimeout(connect, fullJitter(failures - 1));
+  const next = afterClose(event.code);
+  const comesBack = next === "wait" || next === "resync";
+  emit(BOUGH.socket, { state: comesBack ? "closed" : next, code: event.code, failures, again });
+  if (comesBack && !leaving) retryTimer = window.setTimeout(connect, fullJitter(failures - 1));
 }
 
 function beat() {
@@ -105,25 +94,24 @@ function beat() {
 }
 
 /** Open the socket unless it is there. */
-export function connect() {
+function connect() {
   clearTimeout(retryTimer);
   if (socket || leaving) return;
-  highest = unacknowledged = 0;
+  greeted = false;
+  heardAt = Date.now();
   const scheme = location.protocol === "https:" ? "wss:" : "ws:";
   socket = new WebSocket(`${scheme}//${location.host}/ws/`);
-  socket.onopen = opened;
   socket.onmessage = heard;
   socket.onclose = closed;
-  clearInterval(pingTimer);
   pingTimer = window.setInterval(beat, PING_EVERY);
+  greetTimer = window.setTimeout(() => socket?.close(), GREETED_WITHIN);
 }
 
+/** Whoever comes back to the page, or to the network, doesn't wait for a timer. */
 function hurry() {
   if (document.hidden || !navigator.onLine) return;
-  if (!socket) return connect();
-  // A laptop that slept has a dead socket that looks open: nothing heard for a while means a new one.
-  if (isOpen() && Date.now() - heardAt > SILENT_FOR) socket.close();
-  else say({ type: "ping" });
+  if (!socket) connect();
+  else beat();
 }
 
 function leave() {

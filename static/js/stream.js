@@ -2,14 +2,14 @@
 /** Live text: frames are kept as plain data and painted once per animation frame. Settled blocks are never touched again. */
 import { BOUGH, emit, on } from "bough/events";
 import { Answers } from "bough/frames";
-import { article, find } from "bough/page";
-import { paintPart } from "bough/painting";
+import { article } from "bough/page";
+import { keepParts, paintPart } from "bough/painting";
 
 const answers = new Answers();
 /** Messages to paint → the parts that changed. @type {Map<string, Set<number>>} */
 const dirty = new Map();
-/** Messages whose shown parts belong to an attempt that was given up. @type {Set<string>} */
-const restarted = new Set();
+/** Messages that may show parts of an attempt that was given up. @type {Set<string>} */
+const begun = new Set();
 /** Answers being stopped: their text stands still. @type {Set<string>} */
 const frozen = new Set();
 let frame = 0;
@@ -28,7 +28,7 @@ export function paint() {
     const answer = answers.answers.get(message);
     dirty.delete(message);
     if (!element || !answer) continue;
-    if (restarted.delete(message)) find(".parts", element)?.replaceChildren();
+    if (begun.delete(message)) keepParts(element, answer.parts);
     for (const i of indexes) {
       const part = answer.parts.get(i);
       if (part) paintPart(element, i, part);
@@ -49,7 +49,7 @@ function answered(answer) {
   const outcome = answers.apply(answer);
   if (outcome === "missing") return emit(BOUGH.missing);
   if (!outcome) return;
-  if (outcome.restarted) restarted.add(outcome.message);
+  if (outcome.anew) begun.add(outcome.message);
   const indexes = dirty.get(outcome.message) ?? new Set();
   for (const i of outcome.parts) indexes.add(i);
   dirty.set(outcome.message, indexes);
@@ -69,7 +69,13 @@ function ended(end) {
   frozen.delete(message);
   paint();
   emit(BOUGH.ended, { message, status: end.status, html: end.html ?? null });
-  answers.forget(message);
+}
+
+/** However it was learnt: what frames said of an ended answer must not be painted over the stored one. @param {CustomEvent} event */
+function forget({ detail }) {
+  answers.forget(detail.message);
+  frozen.delete(detail.message);
+  dirty.delete(detail.message);
 }
 
 /** Put what is known into articles that came later. @param {CustomEvent} event */
@@ -97,6 +103,7 @@ function renumber({ detail }) {
 
 export function mount() {
   on(BOUGH.frame, heard);
+  on(BOUGH.ended, forget);
   on(BOUGH.changed, changed);
   on(BOUGH.stopping, stopping);
   on(BOUGH.socket, renumber);

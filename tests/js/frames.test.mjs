@@ -12,7 +12,7 @@ const text = (answers) => {
 test("the first frame fills an answer", () => {
   const answers = new Answers();
   const outcome = answers.apply(first([{ i: 0, kind: "text", from: 0, settled: ["<p>a</p>"], tail: "<p>b</p>" }]));
-  assert.deepEqual(outcome, { message: "msg", parts: [0], restarted: false });
+  assert.deepEqual(outcome, { message: "msg", parts: [0], anew: true });
   assert.equal(text(answers), "<p>a</p><p>b</p>");
 });
 
@@ -90,7 +90,7 @@ test("a higher attempt begins anew and a lower one is ignored", () => {
   const answers = new Answers();
   answers.apply(first([{ i: 0, kind: "text", from: 0, settled: ["<p>old</p>"] }]));
   const outcome = answers.apply(next([{ i: 0, kind: "text", from: 0, tail: "new" }], { attempt: 2 }));
-  assert.equal(outcome.restarted, true);
+  assert.equal(outcome.anew, true);
   assert.equal(text(answers), "new");
   assert.equal(answers.apply(first([{ i: 0, kind: "text", from: 0, tail: "old" }])), null);
   assert.equal(text(answers), "new");

@@ -52,12 +52,12 @@ class Outline:
 
 def outline(text: str) -> Outline:
     """Find the top-level blocks of a text that masking.scrub has seen."""
-    masked = _mask(text, cover_open=False)
+    hidden, held = _hide(masking.cover_html(text))
     found: list[tuple[int, int, str]] = []
     items: list[int] = []
     loose = False
     depth = 0
-    for event, span in _PARSER.events_with_range(masked.text, merge_text=True):
+    for event, span in _PARSER.events_with_range(hidden, merge_text=True):
         if type(event) is str:
             if depth == 0:
                 found.append((span["start"], span["end"], event))
@@ -73,9 +73,9 @@ def outline(text: str) -> Outline:
             depth += 1
         elif "End" in event:
             depth -= 1
-    to_point = _points(masked.text)
+    to_point = _points(hidden)
     blocks = [_block(text, to_point(start), to_point(end), kind) for start, end, kind in found]
-    return Outline(blocks, masked.held, [to_point(start) for start in items], loose)
+    return Outline(blocks, held, [to_point(start) for start in items], loose)
 
 
 def definitions_of(text: str) -> Definitions:
@@ -114,8 +114,16 @@ def _folded(label: str) -> str:
 def _mask(text: str, *, cover_open: bool) -> masking.Masked:
     text = masking.cover_html(text)
     if not masking.may_hold_spans(text):
-        return masking.Masked(text, len(text))
+        return masking.Masked(text)
     return masking.cover_spans(text, code=_code_ranges(text), cover_open=cover_open)
+
+
+def _hide(text: str) -> tuple[str, int]:
+    """Hide formulas that look like blocks; give also the place of the first one that is still open."""
+    if not masking.may_hold_displays(text):
+        return text, len(text)
+    code = _code_ranges(text)
+    return masking.hide_displays(text, shown=code), masking.first_open(text, code=code)
 
 
 def _code_ranges(text: str) -> list[tuple[int, int]]:

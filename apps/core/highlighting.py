@@ -1,15 +1,15 @@
 """Source code as escaped HTML with short classes. Which text is code is decided by commonmark.py."""
 
 import re
-from collections import OrderedDict
 from html import escape
-from threading import Lock
 from typing import Any
 
 from pygments.lexer import Lexer
 from pygments.lexers import get_lexer_by_name
 from pygments.token import STANDARD_TYPES, Token
 from pygments.util import ClassNotFound
+
+from apps.core.recent import Recent
 
 # Pygments costs 1.3 ms a kilobyte; a longer block would hold up every other answer of the process.
 LONGEST = 16_000
@@ -121,6 +121,7 @@ _CLASS_BY_ROOT = {
     Token.Generic.Output: "c",
     Token.Generic.Error: "err",
 }
+recent = Recent(REMEMBERED)
 _LANGUAGE = re.compile(r"[\w+#.-]{1,30}")
 
 
@@ -148,11 +149,12 @@ def highlight(code: str, *, language: str) -> str:
     """
     if language not in _LEXERS or len(code) > LONGEST:
         return escape(code, quote=False)
-    key = (_LEXERS[language], code)
-    found = _recent.get(key)
+    name = _LEXERS[language]
+    key = f"{name}\n{code}"
+    found = recent.get(key)
     if found is None:
-        found = _coloured(code, _lexer(key[0]))
-        _recent.put(key, found)
+        found = _coloured(code, _lexer(name))
+        recent.put(key, found)
     return found
 
 
@@ -187,32 +189,3 @@ def _close_run(out: list[str], run: list[str], css: str) -> None:
         text = escape("".join(run), quote=False)
         out.append(f'<span class="{css}">{text}</span>' if css else text)
         run.clear()
-
-
-class _Recent:
-    """Keep the results used last within a number of characters; safe for threads."""
-
-    def __init__(self, room: int) -> None:
-        self._room = room
-        self._used = 0
-        self._lock = Lock()
-        self._kept: OrderedDict[tuple[str, str], str] = OrderedDict()
-
-    def get(self, key: tuple[str, str]) -> str | None:
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-            return self._kept.get(key)
-
-    def put(self, key: tuple[str, str], value: str) -> None:
-        with self._lock:
-            if key in self._kept:
-                return
-            self._kept[key] = value
-            self._used += len(key[1]) + len(value)
-            while self._used > self._room:
-                (_, code), html = self._kept.popitem(last=False)
-                self._used -= len(code) + len(html)
-
-
-_recent = _Recent(REMEMBERED)

@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from apps.core import commonmark, highlighting, masking, mathematics
 from apps.core.commonmark import Block, Definitions, Outline
+from apps.core.recent import Recent
 
 __all__ = ["Block", "Outline", "outline", "render", "render_block", "render_plain", "split_blocks"]
 
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 # Longer text is shown as it is, in one <pre>. Answers end at 200,000 characters; what is longer is a pasted log.
 LONGEST = 300_000
 LONGEST_BLOCK = 100_000
+# Messages never change, and a page shows thirty of them each time it is opened.
+REMEMBERED = 8_000_000
 
 _HAS_DEFINITION = re.compile(r"^[ >\t]*\[[^\]\n]++\]:", re.MULTILINE)
 _SCHEMES = {"http", "https", "mailto"}
@@ -53,6 +56,7 @@ _CLASSES = {
     "mtable": set(mathematics.CLASSES),
     "mtd": set(mathematics.CLASSES),
 }
+recent = Recent(REMEMBERED)
 # Built once: building costs as much as cleaning a long answer. It has no state and serves all threads.
 _sanitiser = nh3.Cleaner(
     tags=_TAGS,
@@ -73,20 +77,15 @@ def render(text: str) -> SafeString:
     """Render a whole Markdown text as sanitised HTML.
 
     Shape: the renderings of its blocks, one after the other; "" for text without any.
+    Effects: remembers the newest results, together at most REMEMBERED code points; safe to call from any thread.
     Never raises: what cannot be formatted is shown as escaped source under a sentence that says so.
     """
-    try:
-        text = masking.scrub(text)
-        if len(text) > LONGEST:
-            return mark_safe(_as_source(text))  # noqa: S308 escaped
-        definitions = commonmark.definitions_of(text) if defines_links(text) else None
-        blocks = commonmark.outline(text).blocks
-        html = "".join(_render(text[block.start : block.end], definitions=definitions) for block in blocks)
-        return mark_safe(html)  # noqa: S308 each block has passed the sanitiser
-    except _PASS_ON:
-        raise
-    except BaseException as error:  # noqa: BLE001 a panic of a native library is no Exception
-        return mark_safe(_not_formatted(text, error))  # noqa: S308 escaped
+    known = recent.get(text)
+    if known is None:
+        known = _whole(text)
+        if len(text) <= LONGEST_BLOCK:
+            recent.put(text, known)
+    return mark_safe(known)  # noqa: S308 each block has passed the sanitiser, or is escaped
 
 
 def split_blocks(text: str) -> list[Block]:
@@ -128,6 +127,20 @@ def render_plain(text: str) -> SafeString:
 def defines_links(text: str) -> bool:
     """Tell whether a text may hold link reference definitions, which reach across blocks."""
     return "]:" in text and _HAS_DEFINITION.search(text) is not None
+
+
+def _whole(text: str) -> str:
+    try:
+        text = masking.scrub(text)
+        if len(text) > LONGEST:
+            return _as_source(text)
+        definitions = commonmark.definitions_of(text) if defines_links(text) else None
+        blocks = commonmark.outline(text).blocks
+        return "".join(_render(text[block.start : block.end], definitions=definitions) for block in blocks)
+    except _PASS_ON:
+        raise
+    except BaseException as error:  # noqa: BLE001 a panic of a native library is no Exception
+        return _not_formatted(text, error)
 
 
 def _render(text: str, *, definitions: Definitions | None = None, closed: bool = True) -> str:

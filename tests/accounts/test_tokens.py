@@ -43,6 +43,15 @@ def test_use_is_noted_once_a_minute(user):
     assert tokens.authenticate(bearer=plain).last_used_at > first - timedelta(seconds=1)
 
 
+def test_of_many_uses_at_once_one_is_noted(user):
+    row, plain = tokens.make_token(user=user)
+    noted = tokens.authenticate(bearer=plain).last_used_at
+    # As another request saw it, before the use above was noted.
+    tokens._note_use(row)
+    assert row.last_used_at is None
+    assert ApiToken.objects.get().last_used_at == noted
+
+
 @pytest.mark.parametrize(
     "bearer", ["", "bough_", "bough_x", "x", "bough_" + "é" * 43, "bough_\x00", "bough_" + "a" * 10_000, "\ud800"]
 )

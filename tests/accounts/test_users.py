@@ -1,8 +1,9 @@
 import pytest
 from allauth.account.models import EmailAddress
 
+from apps.accounts.authentication import Backend
 from apps.accounts.models import User
-from apps.accounts.services import preferences, users
+from apps.accounts.services import links, preferences, tokens, users
 from apps.core.errors import AlreadyThere, InvalidField
 
 pytestmark = pytest.mark.django_db
@@ -50,6 +51,31 @@ def test_an_address_has_one_user_whatever_its_letters():
     assert User.objects.count() == 1
 
 
+def test_an_address_that_another_user_confirmed_is_taken_too():
+    ada = users.create_user(email="ada@example.org")
+    EmailAddress.objects.create(user=ada, email="lovelace@example.org", verified=True)
+    with pytest.raises(AlreadyThere):
+        users.create_user(email="lovelace@example.org")
+    assert User.objects.count() == 1
+
+
+def test_staff_may_leave_a_user_without_an_address():
+    ada = users.create_user(email="ada@example.org")
+    ada.email = ""
+    users.vouch_for(user=ada)
+    assert not EmailAddress.objects.exists()
+
+
+def test_rows_name_themselves_without_telling_addresses():
+    ada = users.create_user(email="ada@example.org")
+    row, plain = tokens.make_token(user=ada)
+    link, secret = links.make_link(user=ada)
+    for one in (ada, row, link, preferences.preferences_of(user=ada)):
+        assert "@" not in str(one)
+        assert plain not in str(one)
+        assert secret not in str(one)
+
+
 def test_users_are_found_by_address_or_name():
     ada = users.create_user(email="ada@example.org")
     assert users.find_user(name="ADA@example.org") == ada
@@ -85,3 +111,11 @@ def test_preferences_begin_with_defaults_and_are_kept():
     assert preferences.preferences_of(user=ada).theme == "light"
     with pytest.raises(InvalidField):
         preferences.set_theme(user=ada, theme="neon")
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"username": "ada"}, {"password": "x"}, {"email": "ada@example.org", "password": ""}]
+)
+def test_half_of_what_is_needed_signs_nobody_in(given):
+    users.create_user(email="ada@example.org")
+    assert Backend().authenticate(None, **given) is None

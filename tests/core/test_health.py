@@ -1,4 +1,8 @@
+from types import SimpleNamespace
+
 import pytest
+from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
 
 from apps.core import health
 
@@ -61,3 +65,15 @@ def test_a_probe_may_use_any_host_name(client, host):
 
 def test_probes_only_look(client):
     assert client.post("/health/live").status_code == 405
+
+
+def test_a_migration_that_waits_is_not_ready(client):
+    MigrationRecorder(connection).record_unapplied("accounts", "0001_initial")
+    check = client.get("/health/ready").json()["checks"]["migrations"]
+    assert check["ok"] is False
+    assert "not applied" in check["detail"]
+
+
+def test_a_disk_that_is_almost_full_is_not_ready(client, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(total=10**12, used=10**12, free=10**6))
+    assert client.get("/health/ready").json()["checks"]["disk"]["detail"] == "the disk is almost full"

@@ -3,12 +3,12 @@ import re
 
 import pytest
 from django.contrib.auth.decorators import login_not_required
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseRedirect, UnreadablePostError
 from django.test import AsyncClient, RequestFactory
 from django.urls import include, path
 
 from apps.core.errors import HasForks, NotFound, TooManyRequests, Unavailable
-from apps.core.middleware import ApiAnswersMiddleware, current_request_id
+from apps.core.middleware import ApiAnswersMiddleware, ErrorMiddleware, current_request_id
 
 pytestmark = pytest.mark.django_db
 
@@ -257,6 +257,29 @@ class TestUnderAsgi:
         assert (await client.get("/api/forks")).json()["error"] == "has_forks"
         assert (await client.get("/hello/?q=%00")).status_code == 400
         assert (await client.get("/secret/", headers={"HX-Request": "true"})).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("location", "https", "status", "code"),
+    [
+        ("/accounts/login/?next=/api/x", False, 401, "not_signed_in"),
+        ("/api/x/", False, 404, "not_found"),
+        ("https://localhost/api/x", True, 403, "forbidden"),
+    ],
+)
+def test_a_redirect_under_the_api_is_the_error_it_stands_for(settings, location, https, status, code):
+    settings.SECURE_SSL_REDIRECT = https
+    layer = ApiAnswersMiddleware(lambda request: HttpResponseRedirect(location))
+    response = layer(RequestFactory().get("/api/x"))
+    assert response.status_code == status
+    assert json.loads(response.content)["error"] == code
+    assert "Location" not in response
+
+
+def test_a_client_that_goes_away_while_sending_is_no_fault_of_ours():
+    layer = ErrorMiddleware(lambda request: HttpResponse())
+    assert layer.process_exception(RequestFactory().get("/"), UnreadablePostError()).status_code == 400
+    assert layer.process_exception(RequestFactory().get("/"), RuntimeError()) is None
 
 
 def test_a_debug_page_becomes_json_under_the_api_too():

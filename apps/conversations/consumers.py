@@ -7,6 +7,7 @@ from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
+from channels.consumer import get_handler_name
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.contrib.auth import get_user
@@ -28,6 +29,13 @@ class LiveConsumer(AsyncWebsocketConsumer):
     """One browser tab."""
 
     socket: Socket | None = None
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Handle one event of the server.
+
+        Channels would hop to a thread here to close connections of the database, for every acknowledgement; `in_db` does that.
+        """
+        await getattr(self, get_handler_name(message))(message)
 
     async def connect(self) -> None:
         """Accept a tab of our own origin; one without a session is told to sign in."""

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q
+from django.db import connection, transaction
+from django.db.models import Exists, F, Model, OuterRef, Q
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
@@ -203,15 +203,37 @@ def renew(*, owner: str) -> list[UUID]:
     return list(mine.filter(stop_requested_at__isnull=False).values_list("pk", flat=True))
 
 
-def keep(progress: Iterable[Progress]) -> None:
+# Kept once a second for every running answer, so written out: building the query anew cost more than running it.
+KEEP_PARTS = """
+UPDATE conversations_message SET parts = %s WHERE id = %s AND EXISTS (
+    SELECT 1 FROM conversations_generation WHERE id = %s AND state = 'running' AND lease_owner = %s AND attempt = %s
+)
+"""
+KEEP_FIRST_DELTA = """
+UPDATE conversations_generation SET first_delta_at = COALESCE(first_delta_at, %s)
+WHERE id = %s AND state = 'running' AND lease_owner = %s AND attempt = %s
+"""
+
+
+def keep(progress: Sequence[Progress]) -> None:
     """Keep the text so far of running answers, all in one transaction; a lost lease writes nothing."""
-    now = timezone.now()
-    with transaction.atomic():
-        for one in progress:
-            held = _held(one.lease)
-            if one.is_first:
-                held.update(first_delta_at=Coalesce("first_delta_at", now))
-            Message.objects.filter(Exists(held), pk=one.message_id).update(parts=one.parts)
+    now = _stored(Generation, "first_delta_at", timezone.now())
+    first, parts = [], []
+    for one in progress:
+        fence = (_stored(Generation, "id", one.lease.generation_id), one.lease.owner, one.lease.attempt)
+        parts.append((_stored(Message, "parts", one.parts), _stored(Message, "id", one.message_id), *fence))
+        if one.is_first:
+            first.append((now, *fence))
+    with transaction.atomic(), connection.cursor() as cursor:
+        if first:
+            cursor.executemany(KEEP_FIRST_DELTA, first)
+        cursor.executemany(KEEP_PARTS, parts)
+
+
+def _stored(model: type[Model], field: str, value: Any) -> Any:
+    """Give a value as the database at hand stores it."""
+    column: Any = model._meta.get_field(field)
+    return column.get_db_prep_save(value, connection)
 
 
 def finish(ending: Ending) -> bool:

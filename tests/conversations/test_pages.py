@@ -155,7 +155,8 @@ def test_htmx_gets_the_main_part_alone(signed_in, conversation, path):
 
 
 def test_the_page_reloads_itself_without_a_script_only_while_an_answer_runs(signed_in, conversation, live_answer):
-    refresh = '<noscript><meta http-equiv="refresh" content="2"></noscript>'
+    url = address("detail", conversation)
+    refresh = f'<noscript><meta http-equiv="refresh" content="2; url={url}"></noscript>'
     assert refresh in html(signed_in.get(address("detail", conversation)))
     Generation.objects.update(state=GenerationState.COMPLETED, finished_at=timezone.now())
     assert refresh not in html(signed_in.get(address("detail", conversation)))

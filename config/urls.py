@@ -3,12 +3,14 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from apps.accounts.views import sign_out
 from apps.conversations.api import api
 
 urlpatterns = [
     path("", include("apps.core.urls")),
     path("", include("apps.accounts.urls")),
     path("", include("apps.conversations.urls")),
+    path("accounts/logout/", sign_out),  # before allauth's, which it calls; the name is allauth's
     path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),
     path("api/", api.urls),

@@ -2,6 +2,7 @@
 
 from typing import cast
 
+from allauth.account import views as account_views
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login
@@ -88,6 +89,15 @@ def token_revoke(request: HttpRequest, token_id: str) -> HttpResponse:
         request, _("“%(name)s” is revoked. It opens nothing any more.") % {"name": token.name or token.hint}
     )
     return redirect("accounts:tokens")
+
+
+@login_not_required
+def sign_out(request: HttpRequest) -> HttpResponse:
+    """Sign out as allauth does, and have the browser forget what it kept: the next one at it may be somebody else."""
+    response: HttpResponse = account_views.logout(request)
+    if request.method == "POST":
+        response["Clear-Site-Data"] = '"storage"'
+    return response
 
 
 @login_not_required

@@ -8,6 +8,8 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
+from apps.core.security import is_network
+
 TAG = "bough"
 # 128 bits as letters and digits; a generated key has more.
 SHORT_KEY = 22
@@ -47,6 +49,20 @@ def check_sqlite(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list
         Error(
             "SQLite must begin its transactions with IMMEDIATE: else two writers meet 'database is locked'.",
             id="bough.E002",
+        )
+    ]
+
+
+@register(TAG)
+def check_proxy_addresses(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    wrong = [entry for entry in settings.TRUSTED_PROXIES if not is_network(entry)]
+    if not wrong:
+        return []
+    return [
+        Error(
+            f"TRUSTED_PROXIES holds what is no address: {', '.join(wrong)}.",
+            hint="Give addresses or networks, for example 127.0.0.1,10.0.0.0/8.",
+            id="bough.E003",
         )
     ]
 

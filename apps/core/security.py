@@ -3,7 +3,7 @@
 import hashlib
 from base64 import urlsafe_b64encode
 from functools import lru_cache
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
@@ -69,4 +69,18 @@ def _is_trusted(address: str, trusted: list[str]) -> bool:
     except ValueError:
         # Behind a unix socket there is no peer address: only the proxy can be on the other side.
         return address == "" and bool(trusted)
-    return any(ip in ip_network(entry, strict=False) for entry in trusted)
+    return any(ip in network for network in _networks(tuple(trusted)))
+
+
+@lru_cache(maxsize=8)
+def _networks(entries: tuple[str, ...]) -> list[IPv4Network | IPv6Network]:
+    return [ip_network(entry, strict=False) for entry in entries if is_network(entry)]
+
+
+def is_network(entry: str) -> bool:
+    """Tell whether a text is an address or a network of them; host names are none."""
+    try:
+        ip_network(entry, strict=False)
+    except ValueError:
+        return False
+    return True

@@ -142,7 +142,9 @@ class TestSigningOut:
         client.force_login(ada)
         assert "Sign out" in client.get("/accounts/logout/").content.decode()
         assert _is_signed_in(client)
-        assert client.post("/accounts/logout/")["Location"] == LOGIN
+        response = client.post("/accounts/logout/")
+        assert response["Location"] == LOGIN
+        assert response["Clear-Site-Data"] == '"storage"'
         assert not _is_signed_in(client)
         assert not Session.objects.exists()
 

@@ -185,6 +185,10 @@ def test_the_same_client_id_stores_one_message(calls, chat):
     again = calls.post(f"/chats/{chat.pk}/messages", body)
     assert (again.status_code, again.json()) == (first.status_code, first.json())
     assert Message.objects.count() == 2
+    end_all()
+    calls.post(f"/chats/{chat.pk}/messages", {"content": "More"})
+    assert calls.post(f"/chats/{chat.pk}/messages", body).json() == first.json()
+    assert Message.objects.count() == 4
     refused = calls.post(f"/chats/{chat.pk}/messages", {**body, "content": "Other"})
     assert (refused.status_code, refused.json()["error"]) == (409, "client_id_reused")
 

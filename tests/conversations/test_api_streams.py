@@ -1,22 +1,17 @@
 """Answers streamed over HTTP: complete, resumable at every event, and unharmed by readers that leave."""
 
 import asyncio
-import json
 
 import pytest
-from asgiref.testing import ApplicationCommunicator
 from django.test import AsyncClient
 
-from apps.accounts.services import tokens
 from apps.conversations.models import Generation, GenerationState
 from apps.conversations.runner.limits import Limits
 from apps.conversations.runner.runner import Runner
 from apps.conversations.services import branches, conversations, messages
-from apps.core.db import REQUEST_THREADS, in_db
+from apps.core.db import in_db
 from apps.providers.base import Finished, ReasoningDelta, UsageReport
 from apps.providers.errors import ErrorKind, ProviderError
-from apps.streaming.bus import live_topic
-from config.http import HttpHandler
 from tests.conversations.event_streams import read_events, read_stream, texts_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -310,86 +305,3 @@ async def test_an_answer_still_queued_can_be_followed_and_read_as_queued(caller,
     assert texts_of(events) == {0: "Late"}
     generation = await in_db(Generation.objects.get, pk=sent.generations[0].pk)
     assert generation.state == GenerationState.COMPLETED
-
-
-# --- through the server's own handler ---------------------------------------------------------------------------
-
-
-def asgi_request(user, path, body=None, headers=()):
-    """Open a request as the server does, and give the communicator that plays the client."""
-    _, token = tokens.make_token(user=user)
-    scope = {
-        "type": "http",
-        "http_version": "1.1",
-        "method": "GET" if body is None else "POST",
-        "path": f"/api{path}",
-        "query_string": b"",
-        "headers": [
-            (b"host", b"localhost:8000"),
-            (b"authorization", f"Bearer {token}".encode()),
-            (b"content-type", b"application/json"),
-            *headers,
-        ],
-    }
-    client = ApplicationCommunicator(HttpHandler(), scope)
-    return client, {"type": "http.request", "body": json.dumps(body).encode() if body is not None else b""}
-
-
-def listeners(bus, topic):
-    return len(bus._topics.get(topic, ()))
-
-
-async def heard(client, *, until):
-    """Receive a stream's bytes until an event fits."""
-    raw = b""
-    while not any(until(event) for event in read_events(raw)):
-        raw += (await client.receive_output(timeout=5)).get("body", b"")
-    return raw
-
-
-async def test_a_client_that_disconnects_is_let_go_at_once_and_its_answer_goes_on(runner, chat, scripted, user, bus):
-    script, (gate,) = gated("half ", "whole")
-    scripted.add([*script, END])
-    client, request = await in_db(asgi_request, user, f"/chats/{chat.pk}/messages", {"content": "Hi", "stream": True})
-    await client.send_input(request)
-    start = await client.receive_output(timeout=5)
-    assert (start["type"], start["status"]) == ("http.response.start", 200)
-    raw = await heard(client, until=lambda event: event.name == "delta")
-    generation = read_events(raw)[0].data["generationId"]
-    topic = live_topic(generation)
-    assert listeners(bus, topic) == 1
-    await client.send_input({"type": "http.disconnect"})
-    await client.wait(timeout=5)
-    assert listeners(bus, topic) == 0
-    assert scripted.open_streams == 1
-    position = read_events(raw)[-1].id.encode()
-    client, request = await in_db(asgi_request, user, f"/chats/{chat.pk}/stream", None, [(b"last-event-id", position)])
-    await client.send_input(request)
-    await client.receive_output(timeout=5)
-    gate.set()
-    rest = await heard(client, until=lambda event: event.name == "end")
-    assert texts_of(read_events(rest), texts_of(read_events(raw))) == {0: "half whole"}
-    await client.wait(timeout=5)
-    assert listeners(bus, topic) == 0
-
-
-async def test_a_stream_holds_no_database_connection_while_it_waits(runner, chat, scripted, user, bus):
-    gate = asyncio.Event()
-    scripted.add([gate, "Late", END])
-    client, request = await in_db(asgi_request, user, f"/chats/{chat.pk}/messages", {"content": "Hi", "stream": True})
-    await client.send_input(request)
-    await client.receive_output(timeout=5)
-    await heard(client, until=lambda event: event.name == "start")
-    await scripted.called()
-    # More readers than request threads: none of them may wait for one that another reader holds.
-    others = []
-    for _ in range(REQUEST_THREADS + 4):
-        other, request = await in_db(asgi_request, user, f"/chats/{chat.pk}/stream")
-        await other.send_input(request)
-        assert (await other.receive_output(timeout=5))["status"] == 200
-        others.append(other)
-    gate.set()
-    for reader in [client, *others]:
-        raw = await heard(reader, until=lambda event: event.name == "end")
-        assert texts_of(read_events(raw))[0] == "Late"
-        await reader.wait(timeout=5)

@@ -91,7 +91,8 @@ def started_response(
         user_message_id=question,
         message_ids=[answer.pk for answer in sent.answers],
         generation_ids=[generation.pk for generation in sent.generations],
-        leaf_id=sent.conversation.active_leaf_id,
+        # The first result of a replay ended at its answer, wherever the owner stands by now.
+        leaf_id=sent.answers[0].pk if sent.replayed and sent.answers else sent.conversation.active_leaf_id,
         branched=sent.branched,
     )
     return Status(202, started)

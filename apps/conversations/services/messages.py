@@ -81,8 +81,8 @@ def send(
     chosen = catalogue.resolve(model or _chosen_model(user, conversation_id))
     try:
         return _send(user, conversation_id, text, parent_id, client_id, chosen.model_id)
-    except IntegrityError:
-        # Somebody sent the same client id at the same moment, and was first.
+    except (IntegrityError, GenerationInProgress):
+        # Somebody may have sent the same client id at the same moment, and been first.
         if client_id and (first := _replay(user, conversation_id, client_id, text, parent_id)):
             return first
         raise

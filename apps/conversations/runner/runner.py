@@ -21,7 +21,7 @@ from apps.conversations.services import generations, live
 from apps.conversations.services.context import build_context
 from apps.conversations.services.generations import Ending, Lease
 from apps.core.db import in_db
-from apps.providers.base import ChatMessage, ChatRequest
+from apps.providers.base import ChatMessage, ChatProvider, ChatRequest
 from apps.providers.errors import ProviderError
 from apps.streaming.bus import Bus
 
@@ -105,17 +105,17 @@ class Runner:
             if self._draining or free <= 0:
                 continue
             try:
-                claimed = await in_db(generations.claim, owner=self.name, limit=min(free, 50))
+                claimed = await in_db(_claim_with_paths, owner=self.name, limit=min(free, 50))
             except OperationalError:
                 log.warning("claim-failed")
                 continue
-            for generation in claimed:
-                self._begin(generation)
+            for generation, path in claimed:
+                self._begin(generation, path)
             if len(claimed) == 50:
                 self._work.set()
 
-    def _begin(self, generation: Generation) -> None:
-        task = asyncio.create_task(self._run(generation))
+    def _begin(self, generation: Generation, path: list[Message]) -> None:
+        task = asyncio.create_task(self._run(generation, path))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(_say_if_broken)
@@ -172,13 +172,17 @@ class Runner:
 
     def _on_delta(self, writer: AnswerWriter) -> None:
         self._fresh.add(writer)
-        if not writer.first_kept:
-            self._keep_now.set()
         self._flushed.set()
+
+    async def _on_first(self, writer: AnswerWriter) -> None:
+        """Show the first delta at once, whatever the others wait for, and have it kept."""
+        self._keep_now.set()
+        for delta in writer.live.take():
+            await self.bus.append(delta)
 
     # --- one generation ------------------------------------------------------------------------------------------
 
-    async def _run(self, generation: Generation) -> None:
+    async def _run(self, generation: Generation, path: list[Message]) -> None:
         lease = Lease(generation.pk, self.name, generation.attempt)
         if generation.purpose == Purpose.TITLE:
             await write_title(generation, lease)
@@ -189,7 +193,7 @@ class Runner:
             writer.end(STOPPED)
         try:
             await self.bus.open(writer.live.live, generation.attempt, writer.live.parts)
-            ending = await self._write(generation, writer)
+            ending = await self._write(generation, path, writer)
             for delta in writer.live.take():
                 await self.bus.append(delta)
             await self._finish(ending, writer)
@@ -197,27 +201,16 @@ class Runner:
             self._writers.pop(generation.pk, None)
             self._fresh.discard(writer)
 
-    async def _write(self, generation: Generation, writer: AnswerWriter) -> Ending:
+    async def _write(self, generation: Generation, path: list[Message], writer: AnswerWriter) -> Ending:
         try:
-            request, provider = await self._request(generation)
-            return await writer.write(request, provider, on_delta=self._on_delta)
+            request, provider = _request(generation, path)
+            return await writer.write(request, provider, on_delta=self._on_delta, on_first=self._on_first)
         except ProviderError as error:
             return writer.refused(error)
         except Exception:
             # Whatever broke, the reader gets a sentence and the text is kept; the trace goes to the log.
             log.exception("answer-broke", extra={"fields": {"generation": str(generation.pk)}})
             return writer.ended_by(BROKEN)
-
-    async def _request(self, generation: Generation) -> tuple[ChatRequest, Any]:
-        message = generation.message
-        assert message is not None
-        provider, model = provider_for(generation.request["model"])
-        above = await in_db(Message.objects.all().walk_up, message.parent_id, limit=CONTEXT_MESSAGES)
-        messages = build_context(above)
-        continuation = bool(generation.request.get("continuation")) and bool(message.text)
-        if continuation:
-            messages = (*messages, ChatMessage("assistant", message.text))
-        return ChatRequest(model, messages, continuation=continuation), provider
 
     async def _finish(self, ending: Ending, writer: AnswerWriter) -> None:
         """Write the ending, through a database that is away for a moment, then say so on the bus."""
@@ -243,6 +236,28 @@ class Runner:
         if owners := generations.dead_owners_here(but=self.name):
             generations.sweep(owners=owners)
         generations.sweep(keep_owner=self.name)
+
+
+def _claim_with_paths(*, owner: str, limit: int) -> list[tuple[Generation, list[Message]]]:
+    """Claim queued generations and read what each one's model is to see, in one visit to the database."""
+    claimed = generations.claim(owner=owner, limit=limit)
+    above = [generation.message.parent_id if generation.message else None for generation in claimed]
+    return [
+        (generation, Message.objects.all().walk_up(parent_id, limit=CONTEXT_MESSAGES))
+        for generation, parent_id in zip(claimed, above, strict=True)
+    ]
+
+
+def _request(generation: Generation, path: list[Message]) -> tuple[ChatRequest, ChatProvider]:
+    """Build what the model is sent. Raises: ProviderError if its provider is gone."""
+    message = generation.message
+    assert message is not None
+    provider, model = provider_for(generation.request["model"])
+    messages = build_context(path)
+    continuation = bool(generation.request.get("continuation")) and bool(message.text)
+    if continuation:
+        messages = (*messages, ChatMessage("assistant", message.text))
+    return ChatRequest(model, messages, continuation=continuation), provider
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -99,9 +99,13 @@ class AnswerWriter:
 
     # --- writing -------------------------------------------------------------------------------------------------
 
-    async def write(self, request: ChatRequest, provider: ChatProvider, *, on_delta: Any) -> Ending:
-        """Read the provider until the answer ends, however that comes, and say how it ended."""
-        self._reading = asyncio.create_task(self._read_with_retries(request, provider, on_delta))
+    async def write(self, request: ChatRequest, provider: ChatProvider, *, on_delta: Any, on_first: Any) -> Ending:
+        """Read the provider until the answer ends, however that comes, and say how it ended.
+
+        `on_first` is awaited with the first delta, `on_delta` called with each further one.
+        """
+        self._on_delta, self._on_first = on_delta, on_first
+        self._reading = asyncio.create_task(self._read_with_retries(request, provider))
         if self.wants is not None:  # asked to end before it began
             self._reading.cancel()
         await asyncio.wait({self._reading})
@@ -120,10 +124,10 @@ class AnswerWriter:
         kept = " The text so far is kept." if self.first_delta is not None else ""
         return self.ended_by((GenerationState.FAILED, "", error.kind.value, error.message[:400] + kept))
 
-    async def _read_with_retries(self, request: ChatRequest, provider: ChatProvider, on_delta: Any) -> Outcome:
+    async def _read_with_retries(self, request: ChatRequest, provider: ChatProvider) -> Outcome:
         for tries_left in range(self.limits.retries, -1, -1):
             try:
-                return await self._read(request, provider, on_delta)
+                return await self._read(request, provider)
             except ProviderError as error:
                 # After the first delta never again: text already read is not rewritten, and nobody pays twice.
                 if self.first_delta is not None or not error.retryable or not tries_left:
@@ -131,15 +135,13 @@ class AnswerWriter:
                 await asyncio.sleep(_pause(error, self.limits.retries - tries_left))
         raise AssertionError("the last try returns or raises")
 
-    async def _read(self, request: ChatRequest, provider: ChatProvider, on_delta: Any) -> Outcome:
+    async def _read(self, request: ChatRequest, provider: ChatProvider) -> Outcome:
         async with aclosing(provider.stream(request)) as events:
             async for event in events:
                 if isinstance(event, TextDelta):
-                    self._add("text", event.text)
-                    on_delta(self)
+                    await self._add("text", event.text)
                 elif isinstance(event, ReasoningDelta):
-                    self._add("reasoning", event.text)
-                    on_delta(self)
+                    await self._add("reasoning", event.text)
                 elif isinstance(event, UsageReport):
                     self.usage = event
                 elif isinstance(event, Finished):
@@ -158,18 +160,21 @@ class AnswerWriter:
             return (GenerationState.FAILED, self.finish_reason, "empty", said)
         return (GenerationState.COMPLETED, self.finish_reason, "", "")
 
-    def _add(self, kind: str, text: str) -> None:
+    async def _add(self, kind: str, text: str) -> None:
         now = self.last_event = time.monotonic()
         self.size += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
         self.live.add(kind, text)
         self.dirty = True
-        if self.first_delta is None:
-            self.first_delta, self.first_delta_at = now, timezone.now()
         if kind == "reasoning":
             self._thinking_since = self._thinking_since or now
             self._thought[len(self.live.parts) - 1] = int((now - self._thinking_since) * 1000)
         else:
             self._thinking_since = None
+        if self.first_delta is None:
+            self.first_delta, self.first_delta_at = now, timezone.now()
+            await self._on_first(self)
+        else:
+            self._on_delta(self)
 
     def ended_by(self, outcome: Outcome) -> Ending:
         """Say how an answer ended, with everything written so far."""

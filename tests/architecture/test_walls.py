@@ -8,11 +8,26 @@ from django.apps import apps
 ROOT = Path(__file__).resolve().parents[2]
 ORDER = ["core", "accounts", "models", "conversations"]
 OWNED = {"Conversation", "Message", "Generation", "ApiToken", "MessageRevision"}
-DOORS = {"views", "api", "consumers.py", "management", "presenters.py", "forms.py", "templatetags", "process.py", "admin.py"}
+DOORS = {
+    "views",
+    "api",
+    "consumers.py",
+    "management",
+    "presenters.py",
+    "forms.py",
+    "templatetags",
+    "process.py",
+    "admin.py",
+}
 
 
 def python_files():
-    return [path for folder in ("apps", "config") for path in (ROOT / folder).rglob("*.py") if "migrations" not in path.parts]
+    return [
+        path
+        for folder in ("apps", "config")
+        for path in (ROOT / folder).rglob("*.py")
+        if "migrations" not in path.parts
+    ]
 
 
 def test_no_foreign_key_points_upwards():

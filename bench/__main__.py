@@ -1,0 +1,84 @@
+"""Measure Bough on this machine and print tables.
+
+python -m bench                       everything, about five minutes
+python -m bench load --conc 1,20 --targets api,page --runs 3
+python -m bench open | sql | kill
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import platform
+import subprocess
+import tempfile
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+
+from bench import kill, load, open_conversation, sql
+from bench.processes import ROOT
+
+TITLES = {
+    "load": "Live text",
+    "sql": "SQL of one turn",
+    "open": "Opening a conversation",
+    "kill": "kill -9 in mid-answer",
+}
+
+
+def run(what: str, folder: Path, options: argparse.Namespace) -> Coroutine[None, None, str]:
+    """Begin one measurement."""
+    if what == "load":
+        return load.run(
+            folder,
+            targets=options.targets,
+            answers=options.conc,
+            runs=options.runs,
+            database_url=options.database_url,
+            profile=options.profile,
+        )
+    if what == "sql":
+        return sql.run(folder, verbose=options.verbose)
+    return {"open": open_conversation.run, "kill": kill.run}[what](folder)
+
+
+def where() -> str:
+    """Say on what machine, when, and of which commit."""
+    cpu = next(
+        (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "?"
+    )
+    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+    cores = len(os.sched_getaffinity(0))
+    machine = f"{cores} cores of {cpu}, {platform.system()} {platform.release()}, Python {platform.python_version()}"
+    return f"{machine} · {time.strftime('%Y-%m-%d %H:%M')} · commit {commit}"
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines() if Path(path).exists() else []
+
+
+def main() -> None:
+    """Read the command line, measure, and print."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", nargs="?", choices=[*TITLES, "all"], default="all")
+    parser.add_argument("--targets", type=lambda text: text.split(","), default=list(load.TARGETS))
+    parser.add_argument("--conc", type=lambda text: [int(part) for part in text.split(",")], default=[1, 20, 100])
+    parser.add_argument("--runs", type=int, default=1, help="load: medians of so many runs")
+    parser.add_argument("--database-url", default="", help="load: another database than a fresh SQLite file")
+    parser.add_argument("--profile", default="", metavar="FILE", help="load: py-spy's stacks of the server")
+    parser.add_argument("--verbose", action="store_true", help="sql: print each statement")
+    options = parser.parse_args()
+    print(where(), flush=True)
+    for what in TITLES if options.what == "all" else [options.what]:
+        with tempfile.TemporaryDirectory(prefix="bough-bench-") as folder:
+            text = asyncio.run(run(what, Path(folder), options))
+        print(f"\n## {TITLES[what]}\n\n{text}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

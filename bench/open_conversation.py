@@ -1,0 +1,65 @@
+"""Opening conversations of different lengths: over HTTP, and in process with its queries counted (opening.py)."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench.readers import session
+from bench.server import Bough, Person, running_bough
+from bench.table import table
+
+LENGTHS = (10, 100, 100_000)
+TIMES = 15
+HEAD = ("messages", "request", "HTTP p50 ms", "in process p50 ms", "processor p50 ms", "queries", "kB")
+
+
+async def run(folder: Path) -> str:
+    """Measure and give the table."""
+    async with running_bough(folder) as (bough, _provider):
+        (person,) = await bough.people(1)
+        began = time.monotonic()
+        chats = [await _build(bough, person, length) for length in LENGTHS]
+        built = time.monotonic() - began
+        over_http = {
+            (length, what): await _over_http(bough, person, path)
+            for length, chat in zip(LENGTHS, chats, strict=True)
+            for what, path in (("page", f"/c/{chat}/"), ("API page", f"/api/chats/{chat}/messages"))
+        }
+    found: list[dict[str, Any]] = json.loads(await bough.run("-m", "bench.opening", *chats))
+    rows = [
+        (
+            row["length"],
+            row["what"],
+            over_http.get((row["length"], row["what"])),
+            row["ms"],
+            row["cpu"],
+            row["queries"],
+            row["bytes"] / 1000,
+        )
+        for row in found
+    ]
+    return f"{table(HEAD, rows)}\n\nBuilding them took {built:.0f} s.\n"
+
+
+async def _build(bough: Bough, person: Person, length: int) -> str:
+    """Make a path of that many messages and give its conversation's id."""
+    sizes = ("--conversations", "0", "--deep", str(length))
+    printed = await bough.run("manage.py", "create_demo_data", person.email, *sizes, "--json")
+    chat: str = json.loads(printed)["deep"]
+    return chat
+
+
+async def _over_http(bough: Bough, person: Person, path: str) -> float:
+    took = []
+    async with session(cookies={"sessionid": person.session}) as http:
+        for _ in range(TIMES + 1):
+            began = time.perf_counter()
+            async with http.get(bough.url + path) as response:
+                await response.read()
+                response.raise_for_status()
+            took.append((time.perf_counter() - began) * 1000)
+    return median(took[1:])

@@ -17,6 +17,8 @@ from apps.core import highlighting, masking, mathematics
 # What is nested deeper than this is written without its tags: the sanitiser's time grows with the square of the
 # depth, and 100,000 nested quotes are one line of text.
 DEEPEST = 40
+# The parser fills up short rows: 15 kB of table can stand for two million cells.
+MOST_PIECES = 100_000
 
 _OPTIONS = Options.ENABLE_TABLES | Options.ENABLE_TASKLISTS | Options.ENABLE_STRIKETHROUGH
 _PARSER = Markdown(options=_OPTIONS)
@@ -90,6 +92,7 @@ def write_html(text: str, *, definitions: Definitions | None = None, closed: boo
     """Write a text that masking.scrub has seen as HTML, all of its text escaped.
 
     closed=False is for a block that still grows: code stays plain, a formula that is not closed shows its source.
+    Raises: TooManyElements beyond MOST_PIECES tags and texts.
     """
     masked = _mask(text, cover_open=not closed)
     return _Writer(masked, closed=closed).write(_events(masked.text, definitions))
@@ -178,6 +181,10 @@ def _block(text: str, start: int, end: int, kind: str) -> Block:
     return Block(start, end, kind)
 
 
+class TooManyElements(Exception):
+    """A text stands for more HTML than it is worth."""
+
+
 class _Writer:
     """Write parser events as HTML; one writer writes one text."""
 
@@ -209,6 +216,8 @@ class _Writer:
     def write(self, events: Iterable[Any]) -> str:
         """Write all events; nothing of an image that was replaced, and no tags below DEEPEST."""
         for event in events:
+            if len(self._out) > MOST_PIECES:
+                raise TooManyElements
             if type(event) is str:
                 self._put(self._ATOMS.get(event, ""))
                 continue

@@ -7,7 +7,6 @@ from typing import Any
 from pygments.lexer import Lexer
 from pygments.lexers import get_lexer_by_name
 from pygments.token import STANDARD_TYPES, Token
-from pygments.util import ClassNotFound
 
 from apps.core.recent import Recent
 
@@ -153,21 +152,12 @@ def highlight(code: str, *, language: str) -> str:
     key = f"{name}\n{code}"
     found = recent.get(key)
     if found is None:
-        found = _coloured(code, _lexer(name))
+        found = _coloured(code, get_lexer_by_name(name, stripnl=False, ensurenl=False))
         recent.put(key, found)
     return found
 
 
-def _lexer(name: str) -> Lexer | None:
-    try:
-        return get_lexer_by_name(name, stripnl=False, ensurenl=False)
-    except ClassNotFound:
-        return None
-
-
-def _coloured(code: str, lexer: Lexer | None) -> str:
-    if lexer is None:
-        return escape(code, quote=False)
+def _coloured(code: str, lexer: Lexer) -> str:
     out: list[str] = []
     run: list[str] = []
     current = _PLAIN

@@ -146,7 +146,10 @@ def _whole(text: str) -> str:
 def _render(text: str, *, definitions: Definitions | None = None, closed: bool = True) -> str:
     if len(text) > LONGEST_BLOCK:
         return _as_source(text)
-    return _sanitiser.clean(commonmark.write_html(text, definitions=definitions, closed=closed))
+    try:
+        return _sanitiser.clean(commonmark.write_html(text, definitions=definitions, closed=closed))
+    except commonmark.TooManyElements:
+        return _as_source(text)
 
 
 def _as_source(text: str) -> str:

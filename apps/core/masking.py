@@ -162,18 +162,17 @@ def cover_spans(text: str, *, code: Ranges, cover_open: bool) -> Masked:
 
 def _spans(text: str, code: Ranges, end: int) -> Iterator[tuple[int, int, str, str]]:
     """Find what to cover before the end, in order: start, end, kind, what stands inside."""
-    taken = [*((at, match.end(), match) for match, at in _displays(text, code)), *((*span, None) for span in code)]
+    displays = [(at, match.end(), match) for match, at in _displays(text, code) if at < end]
+    taken = sorted([*displays, *((*span, None) for span in code if span[0] < end)], key=lambda item: item[:2])
     done = 0
-    for start, to, display in [*sorted(taken, key=lambda item: item[:2]), (end, end, None)]:
-        for match in _TOKEN.finditer(text, done, min(start, end)):
+    for start, to, display in [*taken, (end, end, None)]:
+        for match in _TOKEN.finditer(text, done, start):
             kind = match.lastgroup
             if kind == "address":
                 address = _trimmed(match[0])
                 yield match.start(), match.start() + len(address), kind, address
             elif kind is not None:
                 yield match.start(), match.end(), "formula" if kind in _INLINE else "display", match[kind]
-        if start >= end:
-            return
         if display is not None:
             yield start, to, "display", display[display.lastgroup or 0]
         done = max(done, to)

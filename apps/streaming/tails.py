@@ -45,8 +45,8 @@ class Tail:
 def begin(source: str, kind: str, outline: Outline) -> Tail:
     """Choose how to draw a source that is one open block."""
     try:
-        if kind == "CodeBlock" and _FENCE.match(source):
-            return _FenceTail(source)
+        if kind == "CodeBlock" and (fence := _FENCE.match(source)):
+            return _FenceTail(fence)
         if kind == "List" and outline.items:
             return _ListTail(source, outline)
         if kind == "Table":
@@ -68,11 +68,8 @@ def is_closed_fence(source: str) -> bool:
 class _FenceTail(Tail):
     """An open code block: what was shown stays, what is new is escaped and added."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, opened: re.Match[str]) -> None:
         super().__init__()
-        opened = _FENCE.match(source)
-        if opened is None:
-            raise ValueError
         mark = opened[1]
         self._close = re.compile(rf"\n {{0,3}}{re.escape(mark)}{mark[0]}*[ \t]*\r?(?:\n|\Z)")
         self._closing = re.compile(rf"\n {{0,3}}{mark[0]}*\Z")
@@ -101,12 +98,11 @@ class _ListTail(Tail):
 
     def __init__(self, source: str, outline: Outline) -> None:
         super().__init__()
-        self._starts = [source.rfind("\n", 0, start) + 1 for start in outline.items]
+        self._starts = list(outline.items)
         self._loose = outline.loose
-        first = _item(source[: self._end(0, source)], loose=False, closed=False)
+        first = _item(source[: self._end(0, source)], beside="", closed=False)
         self._head, self._foot = first[0], first[2]
-        self._done: list[str] = []
-        self._shown = ""
+        self._done, self._shown = 0, ""
 
     def _end(self, index: int, source: str) -> int:
         return self._starts[index + 1] if index + 1 < len(self._starts) else len(source)
@@ -116,38 +112,38 @@ class _ListTail(Tail):
         outline = markdown.outline(source[last:])
         if len(outline.blocks) != 1 or not outline.items or outline.held != len(source) - last:
             return False
-        self._starts += [source.rfind("\n", last, last + start) + 1 or last + start for start in outline.items[1:]]
+        self._starts += [last + start for start in outline.items[1:]]
         if outline.loose and not self._loose:
             self._loose = True
-            self._done.clear()
-            self._shown = ""
+            self._done, self._shown = 0, ""
         return True
 
     def draw(self, source: str) -> None:
         try:
-            while len(self._done) < len(self._starts) - 1:
-                index = len(self._done)
-                item = source[self._starts[index] : self._end(index, source)]
-                self._done.append(_item(item, loose=self._loose, closed=True)[1])
-                self._shown += self._done[-1]
+            while self._done < len(self._starts) - 1:
+                item = source[self._starts[self._done] : self._end(self._done, source)]
+                self._shown += _item(item, beside=item if self._loose else "", closed=True)[1]
+                self._done += 1
             if len(source) - self._starts[-1] > LONGEST:
                 raise ValueError
-            last = _item(tidy(source[self._starts[-1] :]), loose=self._loose, closed=False)[1]
-            self.html = f"{self._head}{self._shown}{last}{self._foot}"
+            item = source[self._starts[-1] :]
+            tidied = tidy(item)
+            shown = _item(tidied, beside=item if self._loose else "", closed=False)[1] if tidied else ""
+            self.html = f"{self._head}{self._shown}{shown}{self._foot}"
         except ValueError:
             super().draw(source)
 
 
-def _item(source: str, *, loose: bool, closed: bool) -> tuple[str, str, str]:
-    """Render a list of one item: what stands before the item, the item, what stands after it."""
-    if loose:
-        marker = re.match(r"[ \t]*([-*+]|\d{1,9}[.)])", source)
-        if marker is None:
-            raise ValueError(source[:1])
-        source = f"{source.rstrip()}\n\n{marker[1]}"
+def _item(source: str, *, beside: str, closed: bool) -> tuple[str, str, str]:
+    """Render a list of one item: what stands before the item, the item, what stands after it.
+
+    beside: an item of a loose list; an empty one like it, after a blank line, makes this one loose too.
+    """
+    if beside:
+        source = f"{source.rstrip()}\n\n{beside.split(maxsplit=1)[0]}"
     html = markdown.render_block(source, closed=closed)
     start, end = html.index("<li>"), html.rindex("</li>") + len("</li>")
-    return html[:start], html[start : html.rindex("<li>") if loose else end], html[end:]
+    return html[:start], html[start : html.rindex("<li>") if beside else end], html[end:]
 
 
 class _TableTail(Tail):
@@ -156,6 +152,8 @@ class _TableTail(Tail):
     def __init__(self, source: str) -> None:
         super().__init__()
         lines = source.split("\n", 2)
+        if len(lines) < 3:
+            raise ValueError
         self._columns = f"{lines[0]}\n{lines[1]}\n"
         self._done = len(self._columns)
         self._rows = ""
@@ -168,16 +166,13 @@ class _TableTail(Tail):
         return len(outline.blocks) == 1 and outline.held == len(self._columns) + len(source) - self._done
 
     def draw(self, source: str) -> None:
-        try:
-            end = source.rfind("\n") + 1
-            if end > self._done:
-                self._rows += self._rendered(source[self._done : end])
-                self._done = end
-            last = source[self._done :]
-            shown = self._rendered(tidy(last, cells=True)) if last.strip(" \t|") else ""
-            self.html = f"{self._head}{self._rows}{shown}{self._foot}"
-        except ValueError:
-            super().draw(source)
+        end = source.rfind("\n") + 1
+        if end > self._done:
+            self._rows += self._rendered(source[self._done : end])
+            self._done = end
+        last = source[self._done :]
+        shown = self._rendered(tidy(last, cells=True)) if last.strip(" \t|") else ""
+        self.html = f"{self._head}{self._rows}{shown}{self._foot}"
 
     def _rendered(self, rows: str) -> str:
         html = markdown.render_block(self._columns + rows)

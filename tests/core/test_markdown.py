@@ -140,8 +140,20 @@ def test_link_definitions_reach_all_blocks() -> None:
     assert f'<a href="https://b.example" {LINK}>two</a>' in html
 
 
+def test_mail_addresses_are_links_and_titles_keep_their_source() -> None:
+    assert render("<a@b.example>") == f'<p><a href="mailto:a@b.example" {LINK}>a@b.example</a></p>\n'
+    assert 'title="a $x$ &lt;b&gt;"' in render('[a](https://a.example "a $x$ <b>")')
+
+
+def test_of_a_formula_that_begins_in_indented_code_only_that_line_is_code() -> None:
+    html = render("***\n\n    - $$\nx\n$$\n* s\n")
+    assert "<code>- $$\n</code>" in html
+    assert "<li>s</li>" in html
+
+
 def test_raw_html_is_shown_as_text_and_markdown_in_it_still_counts() -> None:
     assert render("<div>\n**x**\n</div>") == "<p>&lt;div&gt;\n<strong>x</strong>\n&lt;/div&gt;</p>\n"
+    assert render("](<b>x") == "<p>](&lt;b&gt;x</p>\n"
     assert render("<!-- a --> <?php ?> <![CDATA[x]]>") == "<p>&lt;!-- a --&gt; &lt;?php ?&gt; &lt;![CDATA[x]]&gt;</p>\n"
 
 
@@ -291,6 +303,33 @@ def test_nothing_to_say_is_nothing() -> None:
     assert render("") == render(" \n\n\t\n") == ""
 
 
+class Broken(str):
+    """A text that fails when it is read, as a native library could."""
+
+    failure: type[BaseException] = RuntimeError
+
+    def isascii(self) -> bool:
+        raise self.failure
+
+
+@pytest.mark.parametrize("failure", [RuntimeError, RecursionError, type("PanicException", (BaseException,), {})])
+def test_a_failure_shows_the_escaped_source_and_says_so(failure: type[BaseException]) -> None:
+    text = Broken("**a** <b>")
+    text.failure = failure
+    shown = '<p class="not-formatted">Couldn\'t format this text.</p>\n<pre class="plain" tabindex="0">**a** &lt;b&gt;</pre>\n'
+    assert render(text) == shown
+    assert render_block(text) == shown
+
+
+def test_an_interrupt_is_no_failure_of_the_text() -> None:
+    text = Broken("a")
+    text.failure = KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        render(text)
+    with pytest.raises(KeyboardInterrupt):
+        render_block(text)
+
+
 def test_plain_text_keeps_its_lines_and_paragraphs() -> None:
     assert render_plain("a <b>\nc\n\n\n *d*\n") == "<p>a &lt;b&gt;<br>c</p>\n<p> *d*</p>\n"
 
@@ -309,7 +348,7 @@ ENDLESS = {
     "emphasis": "*a **a " * (N // 4),
     "strong inside strong": "**a " * 20_000 + "a** " * 20_000,
     "backticks": "".join("e" + "`" * i for i in range(700)),
-    "a wide table": "|a" * 1_500 + "|\n" + "|-" * 1_500 + "|\n" + "|b\n" * 1_500,
+    "a wide table": "|a" * 700 + "|\n" + "|-" * 700 + "|\n" + "|b\n" * 700,
     "tags": "<a " * N,
     "comments": "<!--" * (N // 2),
     "addresses": "http://a." * (N // 4),
@@ -321,14 +360,14 @@ ENDLESS = {
     "formula openers": "\\[" * N,
     "formula openers on lines": "\\[ a\n" * (N // 4),
     "inline formula openers": "\\(a" * N,
-    "many formulas": "$x_1$ " * (N // 2),
+    "many formulas": "$x_1$ " * (N // 7),
     "many lines of formulas": "$$\nx\n- y\n$$\n" * (N // 8),
-    "indented code with dollars": "    $$\nx\n\n" * (N // 20),
+    "indented code with dollars": "    $$\nx\n\n" * (N // 40),
     "definitions": "".join(f"[{i}]: /u\n" for i in range(9_000)) + "[1] " * 20_000,
     "definition starts": "[a]:" * (N // 2),
     "long definitions": ("[" + "a" * 900 + "]: x\n") * 300,
-    "paragraphs": "a\n\n" * (N // 2),
-    "rules": "***\n" * (N // 2),
+    "paragraphs": "a\n\n" * (N // 8),
+    "rules": "***\n" * (N // 8),
     "blank lines": "\n" * N + " " * N + "a",
     "spaces before a newline": ("a" + " " * 500 + "\n") * 500,
     "code": "```python\n" + "x = '\\\n" * 2_000 + "```\n",
@@ -347,11 +386,17 @@ def test_the_worst_text_takes_bounded_time(source: str) -> None:
 
 
 def test_long_text_is_shown_as_it_is() -> None:
+    assert [block.end for block in split_blocks("a\n\n" * markdown.LONGEST)] == [3 * markdown.LONGEST]
     assert render("**a** <b>" + " x" * markdown.LONGEST).startswith('<pre class="plain" tabindex="0">**a** &lt;b&gt; x')
     long_block = "**a** " * (markdown.LONGEST_BLOCK // 6 + 1)
     html = render(f"*one*\n\n{long_block}\n\n*two*\n")
     assert html.startswith('<p><em>one</em></p>\n<pre class="plain" tabindex="0">**a** ')
     assert html.endswith("</pre>\n<p><em>two</em></p>\n")
+
+
+def test_a_block_that_stands_for_too_much_html_is_shown_as_it_is() -> None:
+    table = "|a" * 1_000 + "|\n" + "|-" * 1_000 + "|\n" + "|b\n" * 1_000
+    assert render(f"# a\n\n{table}").startswith('<h3>a</h3>\n<pre class="plain" tabindex="0">|a|a')
 
 
 def test_threads_share_one_renderer() -> None:

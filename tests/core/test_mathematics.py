@@ -47,6 +47,11 @@ def test_alignment_becomes_classes() -> None:
         r"\def\a{b}\a",
         r"\renewcommand{\sum}{x}\sum",
         "x" * 3_001,
+        "{" * 40 + "}" * 40,
+        r"\alpha " * 301,
+        r"\left(" * 31 + r"\right)" * 31,
+        "((((((",
+        r"\lbrace \langle ( [ \{ ⟨",
     ],
 )
 def test_what_is_not_a_safe_formula_is_refused(tex: str) -> None:

@@ -253,6 +253,8 @@ def test_a_tail_shows_no_half_written_markup(text: str, shown: str) -> None:
         "* [ ] a\n* [x] b $x_1$\n* c https://a.example\n",
         "- a\n  ```py\n  x = 1\n  ```\n- b\n",
         "5) a\n6) b\n",
+        "- a\n  - b\n - c\n   - d\n\n  - e\n",
+        "  - a\n  - b\n\n  - c\n  - d",
         "| a | b |\n|--:|---|\n" + "".join(f"| {i} | `x` **y** |\n" for i in range(9)),
         "```python\nfor i in range(3):\n    print(i < 2)\n\nx = 1\n",
         "~~~~ text\n```\n~~~\n",
@@ -297,10 +299,40 @@ def test_hostile_streams_take_bounded_time(piece: str) -> None:
     renderer = StreamRenderer()
     began = time.thread_time()
     for _ in range(50):
-        renderer.feed(piece * 200)
+        renderer.feed(piece * 120)
         renderer.frame()
     renderer.finish()
     assert time.thread_time() - began < 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "| a |\r|---|\r| 1 |\r| 2 |",
+        "| a |\r|---|\r| 1 |\n| 2 |",
+        "- a\r- b\r\r- c",
+        "```\rx\r```\rpara",
+        "# a\r\r\nb\r",
+    ],
+)
+def test_lone_carriage_returns_end_lines_too(text: str) -> None:
+    settled, whole, differs = stream(text, [1])
+    assert "".join(settled) == whole == render(text)
+    assert not differs
+
+
+def test_an_item_that_grew_too_long_is_plain_until_it_settles() -> None:
+    renderer = StreamRenderer()
+    renderer.feed("- a\n- **b** <c> ")
+    assert "<strong>b</strong>" in renderer.frame()[1]
+    renderer.feed("word " * (tails.LONGEST // 5))
+    assert renderer.frame()[1].startswith("<p>- a<br>- **b** &lt;c&gt;")
+
+
+def test_an_answer_longer_than_markdown_goes_is_shown_as_it_is() -> None:
+    _, whole, differs = stream("para and more of it\n\n" * 16_000, [90_000])
+    assert whole.startswith('<pre class="plain"')
+    assert differs
 
 
 def test_a_tail_that_grew_too_long_is_plain_until_it_settles() -> None:

@@ -7,7 +7,7 @@ Answers are not generated; single messages are added by `nodes`.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -173,3 +173,9 @@ def _id(at: datetime, rng: random.Random) -> UUID:
     milliseconds = int(at.timestamp() * 1000)
     value = (milliseconds << 80) | (0x7 << 76) | (rng.getrandbits(12) << 64) | (0b10 << 62) | rng.getrandbits(62)
     return UUID(int=value)
+
+
+def missing(plans: Sequence[Plan]) -> set[UUID]:
+    """Name the conversations of these plans that are not there yet, deleted ones counting as there; one query."""
+    ids = {plan.conversation.pk for plan in plans}
+    return ids - set(Conversation.objects.filter(pk__in=ids).values_list("pk", flat=True))

@@ -11,7 +11,6 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from apps.accounts.models import User
-from apps.conversations.models import Conversation
 from apps.conversations.services import bulk
 
 # Conversations of one transaction, by messages: short enough not to hold up a running site.
@@ -40,7 +39,7 @@ class Command(BaseCommand):
             raise CommandError(f"There is no user {options['email']}.")
         result: dict[str, Any] = {"user": user.email, "created": 0, "skipped": 0, "messages": 0, "deep": None}
         for plans in _batches(_plans(user, options)):
-            new = _missing(plans) if options["dry_run"] else {row.pk for row in bulk.save_plans(plans)}
+            new = bulk.missing(plans) if options["dry_run"] else {row.pk for row in bulk.save_plans(plans)}
             result["created"] += len(new)
             result["skipped"] += len(plans) - len(new)
             result["messages"] += sum(plan.size for plan in plans if plan.conversation.pk in new)
@@ -64,11 +63,6 @@ def _batches(plans: Iterator[bulk.Plan]) -> Iterator[list[bulk.Plan]]:
     for first in plans:
         rest = islice(plans, max(0, TRANSACTION_MESSAGES // first.size - 1))
         yield [first, *rest]
-
-
-def _missing(plans: list[bulk.Plan]) -> set[Any]:
-    ids = {plan.conversation.pk for plan in plans}
-    return ids - set(Conversation.objects.filter(pk__in=ids).values_list("pk", flat=True))
 
 
 def _sentence(result: dict[str, Any]) -> str:

@@ -1,0 +1,204 @@
+"""The socket: who may open it, what it takes, and what a tab is shown of answers and of others' rows."""
+
+import asyncio
+import json
+
+import pytest
+from channels.testing import WebsocketCommunicator
+from django.contrib.sessions.backends.db import SessionStore
+from django.test import Client
+
+from apps.conversations import process
+from apps.conversations.consumers import is_our_origin
+from apps.conversations.runner.limits import Limits
+from apps.conversations.runner.runner import Runner
+from apps.conversations.services import messages
+from apps.core.db import in_db
+from apps.core.ids import new_id
+from apps.providers.base import Finished
+from config.routing import websocket_application
+
+pytestmark = pytest.mark.django_db(transaction=True)
+ORIGIN = b"http://localhost:8000"
+
+
+@pytest.fixture
+async def tab(user):
+    """Open sockets as a tab of this user does; closed after the test."""
+    opened = []
+
+    async def open_tab(*, who=user, origin=ORIGIN):
+        key = await in_db(session_of, who) if who else ""
+        headers = [(b"cookie", f"sessionid={key}".encode())]
+        if origin is not None:
+            headers.append((b"origin", origin))
+        socket = WebsocketCommunicator(websocket_application, "/ws/", headers=headers)
+        opened.append(socket)
+        socket.accepted, socket.code = await socket.connect()
+        return socket
+
+    yield open_tab
+    for socket in opened:
+        await socket.disconnect()
+    await (await process.here()).stop()
+    process._processes.clear()
+
+
+@pytest.fixture
+async def runner(bus):
+    runner = Runner(bus, limits=Limits(heartbeat_seconds=0.05))
+    await runner.start()
+    yield runner
+    await runner.drain(0)
+
+
+def session_of(user):
+    client = Client()
+    client.force_login(user)
+    return client.session.session_key
+
+
+async def send(user, **fields):
+    fields.setdefault("conversation_id", None)
+    return await in_db(messages.send, user=user, content="Hello", model="scripted/model", **fields)
+
+
+async def frame(socket, kind):
+    """Wait for the next frame of a kind."""
+    async with asyncio.timeout(5):
+        while True:
+            got = json.loads(await socket.receive_from(timeout=5))
+            if got["type"] == kind:
+                return got
+
+
+async def closed(socket):
+    """Wait until the server closes, and give the code."""
+    async with asyncio.timeout(5):
+        while True:
+            output = await socket.receive_output(timeout=5)
+            if output["type"] == "websocket.close":
+                return output.get("code")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["http://localhost:8000", "http://127.0.0.1:8000", "http://[::1]:8000", "HTTP://LOCALHOST:8000"],
+)
+def test_our_own_addresses_are_ours(origin):
+    assert is_our_origin(origin)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "",
+        "null",
+        "http://localhost",
+        "http://localhost:8001",
+        "https://localhost:8000",
+        "http://localhost:8000.evil.example",
+    ],
+)
+def test_every_other_origin_is_refused(origin):
+    assert not is_our_origin(origin)
+
+
+@pytest.mark.parametrize("origin", [None, b"null", b"http://evil.example"])
+async def test_a_page_of_another_site_opens_no_socket(tab, origin):
+    assert not (await tab(origin=origin)).accepted
+
+
+async def test_a_tab_without_a_session_is_told_to_sign_in(tab):
+    socket = await tab(who=None)
+    assert socket.accepted
+    assert await closed(socket) == 4401
+
+
+async def test_a_tab_that_watches_sees_the_answer_to_its_end(tab, runner, user, scripted):
+    gate = asyncio.Event()
+    scripted.add(["Good ", gate, "**day**", Finished("stop")])
+    sent = await send(user)
+    socket = await tab()
+    assert (await frame(socket, "hello"))["v"] == 1
+    await socket.send_to(json.dumps({"type": "watch", "conversation": str(sent.conversation.pk)}))
+    first = await frame(socket, "answer")
+    assert first["m"] == str(sent.answers[0].pk)
+    async with asyncio.timeout(5):
+        while "Good" not in json.dumps(first["parts"]):
+            first = await frame(socket, "answer")
+    gate.set()
+    ended = await frame(socket, "ended")
+    assert ended["status"] == "complete"
+
+
+async def test_an_answer_begun_elsewhere_is_followed_without_asking(tab, runner, user, scripted):
+    gate = asyncio.Event()
+    scripted.add([gate, "One", Finished("stop")], ["Two", Finished("stop")])
+    sent = await send(user)
+    socket = await tab()
+    await socket.send_to(json.dumps({"type": "watch", "conversation": str(sent.conversation.pk)}))
+    await frame(socket, "answer")
+    gate.set()
+    await frame(socket, "ended")
+    second = await send(user, conversation_id=sent.conversation.pk)
+    told = await frame(socket, "messages")
+    assert told["ids"] == [str(second.user_message.pk), str(second.answers[0].pk)]
+    assert (await frame(socket, "ended"))["m"] == str(second.answers[0].pk)
+
+
+async def test_a_strangers_conversation_is_gone_and_so_is_nothing(tab, stranger, user):
+    sent = await send(user)
+    socket = await tab(who=stranger)
+    for conversation in (str(sent.conversation.pk), str(new_id()), "nonsense", None):
+        await socket.send_to(json.dumps({"type": "watch", "conversation": conversation}))
+        assert (await frame(socket, "gone"))["conversation"] == str(conversation)
+
+
+async def test_a_stranger_hears_nothing_of_another_users_rows(tab, stranger, user):
+    socket = await tab(who=stranger)
+    await frame(socket, "hello")
+    await send(user)
+    await socket.send_to('{"type":"ping"}')
+    assert json.loads(await socket.receive_from(timeout=5)) == {"type": "pong"}
+
+
+async def test_a_session_that_ended_may_watch_no_more(tab, user):
+    sent = await send(user)
+    socket = await tab()
+    await in_db(SessionStore().model.objects.all().delete)
+    await socket.send_to(json.dumps({"type": "watch", "conversation": str(sent.conversation.pk)}))
+    assert await closed(socket) == 4401
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("no json", 4400),
+        ("[]", 4400),
+        ("7", 4400),
+        ('{"type":"send"}', 4400),
+        ('{"type":["watch"]}', 4400),
+        ("[" * 5000, 4400),
+        ("x" * 70_000, 4413),
+    ],
+)
+async def test_anything_else_closes_the_socket(tab, text, code):
+    socket = await tab()
+    await socket.send_to(text)
+    assert await closed(socket) == code
+
+
+async def test_bytes_close_the_socket(tab):
+    socket = await tab()
+    await socket.send_to(bytes_data=b"\x00\xff")
+    assert await closed(socket) == 4400
+
+
+@pytest.mark.parametrize("number", [None, "1", -1, 10**30, True, [], 1.5])
+async def test_a_wrong_acknowledgement_harms_nobody(tab, number):
+    socket = await tab()
+    await frame(socket, "hello")
+    await socket.send_to(json.dumps({"type": "ack", "n": number}))
+    await socket.send_to('{"type":"ping"}')
+    assert json.loads(await socket.receive_from(timeout=5)) == {"type": "pong"}

@@ -47,9 +47,20 @@ function ended({ detail }) {
   if (detail.status === "stopped") return announce(say("announce_stopped"));
   if (detail.status === "failed") return alert(say("announce_failed"));
   if (detail.status === "interrupted") return announce(say("announce_interrupted"));
-  const text = find(".part[data-kind=text]", element)?.innerText.trim() ?? "";
+  const text = spoken(element);
   const words = say("announce_complete", { count: text ? text.split(/\s+/).length : 0 });
   announce(text && text.length <= READ_ALOUD ? `${words}. ${text}` : words);
+}
+
+/** The words of an answer, block by block, without what is added for the eye. @param {HTMLElement} element */
+function spoken(element) {
+  const blocks = element.querySelectorAll(".part[data-kind=text] .md > *");
+  const texts = Array.from(blocks, (block) => {
+    const copy = /** @type {Element} */ (block.cloneNode(true));
+    for (const added of copy.querySelectorAll("[data-added]")) added.remove();
+    return copy.textContent?.replace(/\s+/g, " ").trim() ?? "";
+  });
+  return texts.filter(Boolean).join(" ");
 }
 
 /** Another conversation is on screen: its title says which. */

@@ -32,6 +32,7 @@ function settled({ detail }) {
   const message = articles().find((node) => (node.dataset.parent ?? "") === parent);
   const turn = message?.closest(".turn:last-of-type");
   if (!message) return;
+  layOut();
   if (anchored) document.querySelector("#turns > .turn:last-of-type")?.setAttribute("data-live", "");
   const left = place(message, top);
   // Too little text below to reach that place: let the turn fill the window, if that comes nearer.
@@ -40,6 +41,18 @@ function settled({ detail }) {
     if (place(message, top) >= left) turn.removeAttribute("data-live");
   }
   if (direction) focusArrow(message, direction);
+}
+
+/** New articles have a guessed height until they are on screen: let them have their own, for good. */
+function layOut() {
+  const all = articles();
+  for (const node of all) node.style.contentVisibility = "visible";
+  // Their sizes are remembered once a frame has been drawn.
+  requestAnimationFrame(() => {
+    requestAnimationFrame(() => {
+      for (const node of all) node.style.contentVisibility = "";
+    });
+  });
 }
 
 /**

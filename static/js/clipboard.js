@@ -108,6 +108,7 @@ function equip(root) {
     button.dataset.action = "copy-code";
     button.dataset.added = "";
     button.textContent = say("copy");
+    button.setAttribute("aria-label", say("copy_code"));
     head.append(button);
   }
 }

@@ -1,6 +1,6 @@
 // @ts-check
 /** The box: Enter sends, it grows with its text, an empty one recalls earlier prompts; Send becomes Stop while an answer runs. */
-import { BOUGH, on } from "bough/events";
+import { BOUGH, HTMX, on } from "bough/events";
 import { composing } from "bough/keys";
 import { articles, box, composer, find, liveArticles } from "bough/page";
 
@@ -107,7 +107,14 @@ function focusFirst() {
   if (matchMedia("(hover: hover) and (pointer: fine)").matches) box()?.focus({ preventScroll: true });
 }
 
+/** Who answers anew is who is chosen below, also where the server was not told yet. @param {CustomEvent} event */
+function configuring({ detail }) {
+  const chosen = /** @type {HTMLSelectElement | null} */ (find("#composer select[name=model]"))?.value;
+  if (chosen && detail.elt.matches?.("[data-action=regenerate]")) detail.parameters.model = chosen;
+}
+
 export function mount() {
+  on(HTMX.configRequest, configuring);
   on("keydown", pressed);
   on("input", typed);
   on("click", starter);

@@ -1,6 +1,6 @@
 // @ts-check
 /** The token against forged forms: the page's, or a newer one when the page was open too long. */
-import { on } from "bough/events";
+import { HTMX, on } from "bough/events";
 import { find } from "bough/page";
 
 let renewed = "";
@@ -44,5 +44,5 @@ function configuring({ detail }) {
 }
 
 export function mount() {
-  on("htmx:configRequest", configuring);
+  on(HTMX.configRequest, configuring);
 }

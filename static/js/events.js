@@ -3,6 +3,7 @@
 
 export const HTMX = {
   afterSwap: "htmx:afterSwap",
+  configRequest: "htmx:configRequest",
   beforeSwap: "htmx:beforeSwap",
   beforeRequest: "htmx:beforeRequest",
   afterRequest: "htmx:afterRequest",

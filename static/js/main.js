@@ -11,6 +11,7 @@ import { mount as dialogs } from "bough/dialogs";
 import { mount as drafts } from "bough/drafts";
 import { mount as editing } from "bough/editing";
 import { mount as errors } from "bough/errors";
+import { mount as menus } from "bough/menus";
 import { mount as messages } from "bough/messages";
 import { mount as opening } from "bough/opening";
 import { mount as polling } from "bough/polling";
@@ -33,5 +34,5 @@ document.documentElement.classList.add("js");
 
 // Order matters where modules hear the same event: what paints comes before what tells about it, the socket last.
 const modules = [swaps, csrf, errors, dialogs, connection, stream, messages, arrivals, progress, announce, polling, stopping, sending, drafts, composer];
-modules.push(opening, editing, scroll, clipboard, branches, sidebar, rows, rename, shortcuts, theme, toasts, socket);
+modules.push(opening, editing, scroll, clipboard, menus, branches, sidebar, rows, rename, shortcuts, theme, toasts, socket);
 for (const mount of modules) mount();

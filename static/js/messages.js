@@ -46,7 +46,8 @@ function copyAttribute(from, to, name) {
 function swapPiece(shown, fresh, selector) {
   const before = find(selector, shown);
   const after = find(selector, fresh);
-  if (!before || !after || before.isEqualNode(after)) return;
+  // Not isEqualNode: it does not look into templates.
+  if (!before || !after || before.outerHTML === after.outerHTML) return;
   before.replaceWith(after);
   enliven(after);
 }

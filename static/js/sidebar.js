@@ -53,6 +53,12 @@ function restoreScroll() {
   if (list && top) list.scrollTop = top;
 }
 
+/** Forms of rows lead back to the page they were sent from, which may have changed since the row was drawn. @param {Event} event */
+function sendBackHere(event) {
+  const next = /** @type {HTMLInputElement | null} */ (/** @type {Element} */ (event.target).querySelector?.("input[name=next]"));
+  if (next) next.value = location.pathname + location.search;
+}
+
 /** Days in the list are the reader's days: the server needs to know the zone. */
 function tellZone() {
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
@@ -61,6 +67,7 @@ function tellZone() {
 
 export function mount() {
   on("click", pressed);
+  on("submit", sendBackHere, { capture: true });
   on(HTMX.afterSwap, swapped);
   window.addEventListener("pagehide", keepScroll);
   restoreScroll();

@@ -15,6 +15,7 @@ const ENGLISH = {
   close: "Close",
   copied: "Copied",
   copy: "Copy",
+  copy_code: "Copy code",
   copy_by_hand: "Copying is blocked here. The text is selected: press Ctrl+C or ⌘C.",
   draft_restored: "Draft restored",
   discard: "Discard",

@@ -80,9 +80,7 @@ def session_cookies(browser: Browser, server: Server) -> Any:
 
 
 @pytest.fixture
-def open_context(
-    browser: Browser, server: Server, session_cookies: Any
-) -> Iterator[Callable[..., BrowserContext]]:
+def open_context(browser: Browser, server: Server, session_cookies: Any) -> Iterator[Callable[..., BrowserContext]]:
     """Open a browser somebody is signed in on; nothing may go wrong in its console."""
     contexts: list[BrowserContext] = []
     errors: list[str] = []
@@ -92,7 +90,11 @@ def open_context(
         page.on("console", lambda message: _note(message, errors))
 
     def open_one(**options: Any) -> BrowserContext:
-        defaults = {"base_url": server.url, "storage_state": session_cookies, "viewport": {"width": 1100, "height": 800}}
+        defaults = {
+            "base_url": server.url,
+            "storage_state": session_cookies,
+            "viewport": {"width": 1100, "height": 800},
+        }
         context = browser.new_context(**(defaults | options))
         context.set_default_timeout(15_000)
         context.on("page", watch)

@@ -42,6 +42,7 @@ class Server:
             "BOUGH_DATA_DIR": str(data),
             "DATABASE_URL": f"sqlite:///{data / 'bough.sqlite3'}",
             "OPENAI_BASE_URL": upstream,
+            "BOUGH_DEFAULT_MODEL": "demo/bough",
             "LOG_LEVEL": "WARNING",
         }
 

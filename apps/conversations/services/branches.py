@@ -19,7 +19,8 @@ from apps.conversations.services.messages import get_message, lock
 from apps.core.errors import Conflict, NotFound
 from apps.core.ids import new_id, parse_id
 
-# Begins with UPDATE, not WITH: only then does SQLite's driver count the rows.
+# Begins with UPDATE, not WITH: only then does SQLite's driver count the rows. The last condition says that the row
+# stands, and names both tables, lest SQLite read the whole table for a Bloom filter.
 DELETE_BELOW = """
 UPDATE conversations_message SET deletion = %s
 FROM (
@@ -34,7 +35,7 @@ FROM (
 ) AS gone
 WHERE conversations_message.run_id = gone.run_id
     AND conversations_message.depth >= gone.from_depth
-    AND conversations_message.deletion IS NULL
+    AND CASE WHEN conversations_message.deletion IS NULL THEN gone.from_depth END IS NOT NULL
 """
 
 

@@ -27,23 +27,32 @@ SELECT run_id, from_depth, to_depth FROM up ORDER BY step
 
 # Standing messages of a run are its first ones, so a run has one standing tip; those that nothing stands below are the
 # leaves. A run's tip may have a child elsewhere, where the rest of the run was deleted.
+# Subqueries, not joins: SQLite would read the whole table for a Bloom filter. The tip's depth first: PostgreSQL then
+# takes it from the index of standing messages, and doesn't step over the deleted ones.
 NEWEST_LEAF = """
-WITH RECURSIVE below (run_id, from_depth) AS (
-    SELECT id, CAST(%s AS integer) FROM conversations_run WHERE id = %s
-    UNION ALL
-    SELECT run.id, run.parent_depth + 1
-    FROM below JOIN conversations_run run ON run.parent_id = below.run_id
-    WHERE run.parent_depth >= below.from_depth
+SELECT * FROM conversations_message WHERE id = (
+    WITH RECURSIVE below (run_id, from_depth) AS (
+        SELECT id, CAST(%s AS integer) FROM conversations_run WHERE id = %s
+        UNION ALL
+        SELECT run.id, run.parent_depth + 1
+        FROM below JOIN conversations_run run ON run.parent_id = below.run_id
+        WHERE run.parent_depth >= below.from_depth
+    ),
+    tips (id) AS MATERIALIZED (
+        SELECT (
+            SELECT tip.id FROM conversations_message tip WHERE tip.run_id = below.run_id AND tip.depth = (
+                SELECT MAX(other.depth) FROM conversations_message other
+                WHERE other.run_id = below.run_id AND other.deletion IS NULL
+            )
+        ) FROM below
+    )
+    SELECT tips.id FROM tips
+    WHERE tips.id IS NOT NULL AND NOT EXISTS (
+        SELECT 1 FROM conversations_message child WHERE child.parent_id = tips.id AND child.deletion IS NULL
+    )
+    ORDER BY (SELECT leaf.created_at FROM conversations_message leaf WHERE leaf.id = tips.id) DESC, tips.id DESC
+    LIMIT 1
 )
-SELECT leaf.* FROM below JOIN conversations_message leaf ON leaf.id = (
-    SELECT tip.id FROM conversations_message tip
-    WHERE tip.run_id = below.run_id AND tip.deletion IS NULL
-    ORDER BY tip.depth DESC LIMIT 1
-)
-WHERE NOT EXISTS (
-    SELECT 1 FROM conversations_message child WHERE child.parent_id = leaf.id AND child.deletion IS NULL
-)
-ORDER BY leaf.created_at DESC, leaf.id DESC LIMIT 1
 """
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
@@ -213,13 +213,17 @@ def clean_client_id(client_id: object) -> str | None:
 
 
 def lock(user: User, conversation_id: str | UUID) -> Conversation:
-    """Lock a conversation, with its leaf and whether a batch is active, in one query. Raises: NotFound."""
+    """Lock a conversation, and read it with its leaf and whether a batch is active.
+
+    Raises: NotFound. Effects: one query on SQLite, whose transactions are immediate; two where rows are locked.
+    """
+    rows = Conversation.objects.visible_to(user).filter(pk=parse_id(conversation_id))
+    if connection.features.has_select_for_update:
+        # The lock alone first: a statement that had to wait reads the locked row anew, but what it joins as it was before.
+        rows.select_for_update().values_list("pk").first()
     found = (
-        Conversation.objects.visible_to(user)
-        .filter(pk=parse_id(conversation_id))
-        .select_related("active_leaf__run")
+        rows.select_related("active_leaf__run")
         .annotate(is_answering=Exists(Generation.objects.active().answers().filter(conversation=OuterRef("pk"))))
-        .select_for_update(of=("self",))
         .first()
     )
     if found is None:
@@ -252,7 +256,9 @@ def _chosen_model(user: User, conversation_id: str | UUID | None) -> str | None:
     """Read the model that the owner chose for this conversation, if any."""
     if conversation_id is None:
         return None
-    values = Conversation.objects.visible_to(user).filter(pk=parse_id(conversation_id)).values_list("settings", flat=True)
+    values = (
+        Conversation.objects.visible_to(user).filter(pk=parse_id(conversation_id)).values_list("settings", flat=True)
+    )
     chosen = (values.first() or {}).get("model")
     known = {model.model_id for model in catalogue.available()}
     return chosen if chosen in known else None

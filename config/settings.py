@@ -1,5 +1,6 @@
 """All settings, and the only reader of the environment. `.env.example` documents every variable."""
 
+import re
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -297,3 +298,11 @@ GENERATION = {
     "retries": 2,
 }
 MESSAGE_CHARACTERS = 50_000
+# How many answers each user may have within a window, and at once.
+_rate = env.str("BOUGH_RATE_GENERATIONS", default="120/2h")
+if (_parsed := re.fullmatch(r"(\d+)/(\d*)([smhd])", _rate)) is None:
+    refuse(f"BOUGH_RATE_GENERATIONS looks like 120/2h, not {_rate!r}.")
+else:
+    GENERATIONS_PER_USER = int(_parsed[1])
+    GENERATIONS_WINDOW_SECONDS = int(_parsed[2] or 1) * {"s": 1, "m": 60, "h": 3_600, "d": 86_400}[_parsed[3]]
+GENERATIONS_AT_ONCE = env.int("BOUGH_CONCURRENT_GENERATIONS", default=20)

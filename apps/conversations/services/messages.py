@@ -26,7 +26,7 @@ from apps.conversations.models import (
     TitleSource,
 )
 from apps.conversations.models.message import joined_text
-from apps.conversations.services import live, nodes
+from apps.conversations.services import limits, live, nodes
 from apps.conversations.services.generations import open_answer
 from apps.core.errors import (
     ClientIdReused,
@@ -145,6 +145,7 @@ def continue_answer(
         if message.role != Role.ASSISTANT or not message.text:
             raise NotPossible("Only an answer with text can be continued.")
         check_can_answer(conversation)
+        limits.check(conversation.owner_id, now=now)
         message.status = MessageStatus.STREAMING
         message.error_code = message.error_message = ""
         message.save(update_fields=["status", "error_code", "error_message"])
@@ -320,6 +321,7 @@ def _answer(
     branched: bool = False,
 ) -> Sent:
     """Begin the answer below a message and stand on it. Effects: saves the answer, and the question where it is new."""
+    limits.check(conversation.owner_id, now=now)
     provider, _, name = model_id.partition("/")
     answer = nodes.build_message(
         conversation=conversation,

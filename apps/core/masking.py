@@ -132,7 +132,7 @@ def first_open(text: str, *, code: Ranges) -> int:
     last = max((match.start() for match in _BARRIER.finditer(text)), default=-1)
     for match in _OPENING.finditer(text, text.rfind("\n", 0, max(0, last)) + 1):
         at = match.start(1)
-        if at > last and not _within(at, closed) and not _within(at, code):
+        if at > last and not _end_around(at, closed) and not _end_around(at, code):
             return at
     return len(text)
 
@@ -180,15 +180,22 @@ def _spans(text: str, code: Ranges, end: int) -> Iterator[tuple[int, int, str, s
 
 def _displays(text: str, code: Ranges) -> list[tuple[re.Match[str], int]]:
     """Find the formulas that begin a line outside code, each with the place where it begins."""
-    if not may_hold_displays(text):
-        return []
-    found = [(match, match.start(match.lastgroup or 0) - 2) for match in _DISPLAY.finditer(text)]
-    return [(match, at) for match, at in found if not _within(at, code)] if code else found
+    found: list[tuple[re.Match[str], int]] = []
+    match = _DISPLAY.search(text) if may_hold_displays(text) else None
+    while match:
+        at = match.start(match.lastgroup or 0) - 2
+        end = _end_around(at, code)
+        if not end:
+            found.append((match, at))
+        # What begins in code ends nothing outside it: the search goes on where the code ends.
+        match = _DISPLAY.search(text, end or match.end())
+    return found
 
 
-def _within(at: int, ranges: Ranges) -> bool:
+def _end_around(at: int, ranges: Ranges) -> int:
+    """Give the end of the range around a place, or 0."""
     index = bisect_right(ranges, (at, sys.maxsize)) - 1
-    return index >= 0 and at < ranges[index][1]
+    return ranges[index][1] if index >= 0 and at < ranges[index][1] else 0
 
 
 def _add(masked: Masked, kind: str, source: str, inner: str) -> str:

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from apps.core import markdown
 from apps.core.markdown import Block, Outline
+from apps.core.masking import scrub
 from apps.streaming import tails
 
 # A line that begins like this may still become the next item of the list before it.
@@ -46,9 +47,13 @@ class StreamRenderer:
 
         Never raises for any text.
         """
-        if self._fed:
-            self._take_in("".join(self._fed))
-            self._fed.clear()
+        added = "".join(self._fed)
+        self._fed.clear()
+        if added.endswith("\r"):
+            self._fed.append("\r")  # alone it ends a line, with what comes next it may be half of a line's end
+            added = added[:-1]
+        if added:
+            self._take_in(scrub(added))
         return self._newly_settled(), self._tail.html
 
     def finish(self) -> tuple[list[str], str, bool]:
@@ -58,7 +63,7 @@ class StreamRenderer:
         where link definitions reach across blocks: else the blocks together are the whole.
         """
         text = "".join(self._source)
-        self._open += "".join(self._fed)
+        self._open += scrub("".join(self._fed))
         self._fed.clear()
         for block in markdown.split_blocks(self._open):
             self._settle(block)

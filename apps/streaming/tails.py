@@ -152,8 +152,6 @@ class _TableTail(Tail):
     def __init__(self, source: str) -> None:
         super().__init__()
         lines = source.split("\n", 2)
-        if len(lines) < 3:
-            raise ValueError
         self._columns = f"{lines[0]}\n{lines[1]}\n"
         self._done = len(self._columns)
         self._rows = ""

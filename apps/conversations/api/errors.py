@@ -60,7 +60,7 @@ def error_response(request: HttpRequest, error: DomainError) -> HttpResponse:
         error = NotFound()
     response = http.error_response(request, error)
     if error.status in (429, 503) and "Retry-After" not in response:
-        response["Retry-After"] = str(RETRY_SECONDS)
+        response["Retry-After"] = str(error.data.get("reset", RETRY_SECONDS))
     if error.status == 401:
         response["WWW-Authenticate"] = 'Bearer realm="Bough"'
     return response

@@ -371,6 +371,6 @@ def test_the_map_of_one_path_or_of_nothing_is_empty(conversation):
 def test_the_map_costs_the_same_queries_at_any_size(user, django_assert_num_queries):
     for messages, forks in ((20, 2), (500, 100)):
         conversation = bulk.build_conversation(user=user, messages=messages, forks=forks, seed=1)
-        with django_assert_num_queries(4):
+        with django_assert_num_queries(5):
             found = paths.forks_of(conversation)
         assert sum(len(fork.children) - 1 for fork in found) == forks

@@ -85,8 +85,12 @@ class Lineage:
 
     def contains(self, message: Message) -> bool:
         """Tell whether a message is on the path: the leaf itself or an ancestor of it."""
-        stretch = self._by_run.get(message.run_id)
-        return stretch is not None and message.depth <= stretch.to_depth
+        return self.holds(message.run_id, message.depth)
+
+    def holds(self, run_id: UUID, depth: int) -> bool:
+        """Tell the same of a message named by its place."""
+        stretch = self._by_run.get(run_id)
+        return stretch is not None and depth <= stretch.to_depth
 
     def stretch_of(self, run_id: UUID) -> Stretch | None:
         return self._by_run.get(run_id)

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import F
+from django.db.models.functions import Substr
 
 from apps.conversations.models import Conversation, Message
 from apps.conversations.services.lineage import (
@@ -65,19 +68,6 @@ SELECT run.id, run.parent_id, run.parent_depth, (
     SELECT tip.depth FROM conversations_message tip
     WHERE tip.run_id = run.id AND tip.deletion IS NULL ORDER BY tip.depth DESC LIMIT 1
 ) FROM conversations_run run WHERE run.conversation_id = %s
-"""
-
-# A fork's children: a run begins at every child but the first, and its siblings share its parent.
-FORK_CHILDREN = """
-SELECT id, parent_id, run_id, depth, role, created_at, SUBSTR(text, 1, 400) AS text FROM conversations_message
-WHERE deletion IS NULL AND parent_id IN (
-    SELECT first.parent_id FROM conversations_run run
-    JOIN conversations_message first ON first.run_id = run.id AND first.depth = run.parent_depth + 1
-    WHERE run.conversation_id = %s AND first.deletion IS NULL
-)
-UNION ALL
-SELECT id, parent_id, run_id, depth, role, created_at, SUBSTR(text, 1, 400) AS text FROM conversations_message
-WHERE deletion IS NULL AND parent_id IS NULL AND conversation_id = %s
 """
 
 
@@ -285,31 +275,48 @@ class Fork:
 
 
 def forks_of(conversation: Conversation) -> list[Fork]:
-    """Map where a conversation's tree parts, top first; children in the order of siblings. Effects: four queries."""
+    """Map where a conversation's tree parts, top first; children in the order of siblings. Effects: five queries."""
     leaf = _find(conversation, conversation.active_leaf_id)
     path = lineage(leaf) if leaf else None
     sizes = _Sizes(conversation)
-    children: dict[UUID | None, list[Message]] = defaultdict(list)
-    pk = to_column(conversation.pk)
-    for message in Message.objects.raw(FORK_CHILDREN, [pk, pk]):
-        children[message.parent_id].append(message)
-    forks = []
-    for parent_id, siblings in children.items():
-        if len(siblings) > 1:
-            siblings.sort(key=lambda message: (message.created_at, message.pk))
-            rows = [_fork_child(message, path, sizes) for message in siblings]
-            forks.append(Fork(parent_id, siblings[0].depth, rows))
+    children: dict[UUID | None, list[_Row]] = defaultdict(list)
+    for row in _fork_children(conversation):
+        children[row.parent_id].append(row)
+    forks = [
+        Fork(parent_id, siblings[0].depth, [_fork_child(row, path, sizes) for row in siblings])
+        for parent_id, siblings in children.items()
+        if len(siblings) > 1
+    ]
     return sorted(forks, key=lambda fork: (fork.depth, fork.children[0].created_at, fork.children[0].id))
 
 
-def _fork_child(message: Message, path: Lineage | None, sizes: _Sizes) -> ForkChild:
+class _Row(NamedTuple):
+    id: UUID
+    parent_id: UUID | None
+    run_id: UUID
+    depth: int
+    role: str
+    created_at: datetime
+    text: str
+
+
+def _fork_children(conversation: Conversation) -> Iterator[_Row]:
+    """Read the standing messages that may have siblings: a run begins at every child but the first."""
+    standing = Message.objects.standing()
+    forks = standing.filter(run__conversation=conversation, depth=F("run__parent_depth") + 1).values("parent_id")
+    for rows in (standing.filter(parent_id__in=forks), standing.filter(parent=None, conversation=conversation)):
+        named = rows.siblings_in_order().values_list(*_Row._fields[:-1], Substr("text", 1, 2 * EXCERPT))
+        yield from (_Row(*row) for row in named)
+
+
+def _fork_child(row: _Row, path: Lineage | None, sizes: _Sizes) -> ForkChild:
     return ForkChild(
-        id=message.pk,
-        role=message.role,
-        created_at=message.created_at,
-        excerpt=" ".join(message.text.split())[:EXCERPT],
-        size=sizes.below(message.run_id, message.depth),
-        active=path is not None and path.contains(message),
+        id=row.id,
+        role=row.role,
+        created_at=row.created_at,
+        excerpt=" ".join(row.text.split())[:EXCERPT],
+        size=sizes.below(row.run_id, row.depth),
+        active=path is not None and path.holds(row.run_id, row.depth),
     )
 
 

@@ -43,6 +43,7 @@ class Server:
             "DATABASE_URL": f"sqlite:///{data / 'bough.sqlite3'}",
             "OPENAI_BASE_URL": upstream,
             "BOUGH_DEFAULT_MODEL": "demo/bough",
+            "BOUGH_RATE_GENERATIONS": "10000/1h",
             "LOG_LEVEL": "WARNING",
         }
 

@@ -2,7 +2,7 @@
 
 python -m bench                       everything, about five minutes
 python -m bench load --conc 1,20 --targets api,page --runs 3
-python -m bench open | sql | kill
+python -m bench open | sql | react | kill
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ import time
 from collections.abc import Coroutine
 from pathlib import Path
 
-from bench import kill, load, open_conversation, sql
+from bench import kill, load, open_conversation, reactions, sql
 from bench.processes import ROOT
 
 TITLES = {
     "load": "Live text",
     "sql": "SQL of one turn",
     "open": "Opening a conversation",
+    "react": "Stopping, and coming back",
     "kill": "kill -9 in mid-answer",
 }
 
@@ -41,7 +42,7 @@ def run(what: str, folder: Path, options: argparse.Namespace) -> Coroutine[None,
         )
     if what == "sql":
         return sql.run(folder, verbose=options.verbose)
-    return {"open": open_conversation.run, "kill": kill.run}[what](folder)
+    return {"open": open_conversation.run, "react": reactions.run, "kill": kill.run}[what](folder)
 
 
 def where() -> str:

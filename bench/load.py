@@ -24,6 +24,8 @@ ITL_MS = 20
 # A burst of 33 new answers a second at 100.
 SPREAD_SECONDS = 3.0
 LIMIT_SECONDS = 60.0
+# Memory for each of fewer would be the allocator's noise.
+ENOUGH_TO_DIVIDE = 50
 TARGETS = ("relay", "api", "page")
 HEAD = (
     "answers", "read through", "first p50 ms", "first p95 ms", "delay p50 ms", "delay p95 ms", "CPU s/10k tokens",
@@ -53,8 +55,8 @@ class Row:
     delay_p95: float | None = None
     cpu_10k: float | None = None
     memory: float = 0.0
-    per_reader: float = 0.0
-    per_answer: float = 0.0
+    per_reader: float | None = None
+    per_answer: float | None = None
     lost: int = 0
     repeated: int = 0
     reads_per_token: float = 0.0
@@ -150,7 +152,8 @@ async def measure(target: Target, provider: Provider, *, answers: int, tokens: i
     watching.cancel()
     gc.enable()
     await asyncio.gather(*(reader.close() for reader in readers), return_exceptions=True)
-    row.per_reader, row.per_answer = (idle - before) * 1024 / answers, (row.memory - idle) * 1024 / answers
+    if answers >= ENOUGH_TO_DIVIDE:
+        row.per_reader, row.per_answer = (idle - before) * 1024 / answers, (row.memory - idle) * 1024 / answers
     _sum_up(row, read, cpu, steady_from=began + int(spread * 1e6) if answers > 1 else began)
     return row
 

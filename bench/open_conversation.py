@@ -8,12 +8,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.readers import session
+from bench.readers import ApiReader, session
 from bench.server import Bough, Person, running_bough
 from bench.table import table
+from bench.tokens import Tally
 
 LENGTHS = (10, 100, 100_000)
 TIMES = 15
+TTFT_MS = 50
 HEAD = ("messages", "request", "HTTP p50 ms", "in process p50 ms", "processor p50 ms", "queries", "kB")
 
 
@@ -29,6 +31,7 @@ async def run(folder: Path) -> str:
             for length, chat in zip(LENGTHS, chats, strict=True)
             for what, path in (("page", f"/c/{chat}/"), ("API page", f"/api/chats/{chat}/messages"))
         }
+        firsts = [await _first_token(bough, person, chat) for chat in chats]
     found: list[dict[str, Any]] = json.loads(await bough.run("-m", "bench.opening", *chats))
     rows = [
         (
@@ -41,6 +44,10 @@ async def run(folder: Path) -> str:
             row["bytes"] / 1000,
         )
         for row in found
+    ]
+    rows += [
+        (length, "first token of one more answer", first, None, None, None, None)
+        for length, first in zip(LENGTHS, firsts, strict=True)
     ]
     return f"{table(HEAD, rows)}\n\nBuilding them took {built:.0f} s.\n"
 
@@ -62,4 +69,17 @@ async def _over_http(bough: Bough, person: Person, path: str) -> float:
                 await response.read()
                 response.raise_for_status()
             took.append((time.perf_counter() - began) * 1000)
+    return median(took[1:])
+
+
+async def _first_token(bough: Bough, person: Person, chat: str) -> float:
+    """Ask on in a conversation, and give the median of what Bough adds to the provider's time to the first token."""
+    reader, took = ApiReader(bough.url, person), []
+    await reader.open()
+    reader.chat = chat
+    for _ in range(TIMES + 1):
+        tally = Tally()
+        await reader.ask(f"More, please. [[n=5,ttft={TTFT_MS},itl=5]]", 5, tally)
+        took.append((tally.first_at - tally.asked_at) / 1000 - TTFT_MS)
+    await reader.close()
     return median(took[1:])

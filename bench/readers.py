@@ -98,11 +98,17 @@ class PageReader:
         self._ended: asyncio.Future[tuple[str, str]] | None = None
         self._highest = self._acked = 0
         self._ack_timer: asyncio.TimerHandle | None = None
+        self._came = asyncio.Event()
 
     async def open(self) -> None:
         async with session(headers={"Authorization": f"Bearer {self.person.token}"}) as api:
             self.chat = await begin_conversation(api, self.url)
         self.http = session(cookies=self._cookies, headers=self._headers)
+        await self.connect()
+
+    async def connect(self) -> None:
+        """Open the socket, and watch."""
+        self._answers, self._highest, self._acked = {}, 0, 0
         self._socket = await self.http.ws_connect(f"{self.url.replace('http', 'ws', 1)}/ws/", compress=15)
         await self._say(type="watch", conversation=self.chat)
         self._listening = asyncio.create_task(self._listen())
@@ -120,9 +126,18 @@ class PageReader:
         if status != "complete":
             raise ReadError(f"ended as {status}")
 
-    async def close(self) -> None:
+    async def lose_socket(self) -> None:
+        """Drop the socket, as a network does; the answer goes on."""
         self._listening.cancel()
         await self._socket.close()
+
+    async def next_frame(self) -> None:
+        """Wait until a frame has come."""
+        self._came.clear()
+        await self._came.wait()
+
+    async def close(self) -> None:
+        await self.lose_socket()
         await self.http.close()
 
     async def _listen(self) -> None:
@@ -132,6 +147,7 @@ class PageReader:
             at = now()
             self._tally.bytes += len(message.data)
             await self._take(at, json.loads(message.data))
+            self._came.set()
         if self._ended is not None and not self._ended.done():
             self._ended.set_exception(ReadError(f"the socket closed with {self._socket.close_code}"))
 

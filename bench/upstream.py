@@ -26,6 +26,7 @@ class Streams:
     active = 0
     begun = 0
     closed_early = 0
+    closed_at = 0  # microseconds of the monotonic clock
     latest = 0.0
 
 
@@ -85,6 +86,7 @@ class Answer:
         self.timer.cancel()
         Streams.active -= 1
         Streams.closed_early += 1
+        Streams.closed_at = time.monotonic_ns() // 1000
 
 
 class Connection(asyncio.Protocol):
@@ -128,7 +130,7 @@ class Connection(asyncio.Protocol):
         elif path.endswith(b"/models"):
             self._reply({"object": "list", "data": [{"id": "bench", "object": "model"}]})
         else:
-            names = ("active", "begun", "closed_early", "latest")
+            names = ("active", "begun", "closed_early", "closed_at", "latest")
             self._reply({name: getattr(Streams, name) for name in names})
             Streams.latest = 0.0
 

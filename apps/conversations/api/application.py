@@ -19,9 +19,9 @@ from ninja.operation import Operation
 from ninja.renderers import JSONRenderer
 
 from apps.conversations.api.authentication import authenticate
-from apps.conversations.api.errors import add_error_handlers, error_response, not_allowed_response
+from apps.conversations.api.errors import ANSWERED, add_error_handlers, error_response, not_allowed_response
 from apps.conversations.api.requests import RequestParser
-from apps.core.errors import DomainError, NotFound
+from apps.core.errors import NotFound
 
 View = Callable[..., HttpResponseBase]
 
@@ -111,8 +111,8 @@ class Api(NinjaAPI):
         """Authenticate a request that reaches no operation."""
         try:
             authenticate(request)
-        except DomainError as error:
-            return error_response(request, error)
+        except ANSWERED as error:
+            return self.on_exception(request, error)
         return None
 
 

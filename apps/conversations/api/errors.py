@@ -24,6 +24,18 @@ from apps.core.errors import (
     Unavailable,
 )
 
+# Every error that has an answer; others are our own faults, and Django's handler tells them.
+ANSWERED: tuple[type[Exception], ...] = (
+    DomainError,
+    Http404,
+    HttpError,
+    ValidationError,
+    SuspiciousOperation,
+    MultiPartParserError,
+    UnreadablePostError,
+    OperationalError,
+    InterfaceError,
+)
 # For errors that don't say how long to wait.
 RETRY_SECONDS = 2
 
@@ -38,18 +50,7 @@ def add_error_handlers(api: NinjaAPI) -> None:
     def answer(request: HttpRequest, error: Any) -> HttpResponse:
         return error_response(request, error if isinstance(error, DomainError) else as_domain_error(error))
 
-    kinds: tuple[type[Exception], ...] = (
-        DomainError,
-        Http404,
-        HttpError,
-        ValidationError,
-        SuspiciousOperation,
-        MultiPartParserError,
-        UnreadablePostError,
-        OperationalError,
-        InterfaceError,
-    )
-    for kind in kinds:
+    for kind in ANSWERED:
         api.add_exception_handler(kind, answer)
 
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any
 from uuid import UUID
 
+from django.urls import reverse
 from django.utils import formats, timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -43,12 +44,12 @@ class StateView:
 
 @dataclass(frozen=True, slots=True)
 class SiblingsView:
-    """A message's place among its siblings; the ids are None at the ends."""
+    """A message's place among its siblings; the addresses are empty at the ends."""
 
     index: int
     count: int
-    previous_id: UUID | None
-    next_id: UUID | None
+    previous_url: str
+    next_url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +70,17 @@ class MessageView:
     is_favourite: bool
     is_writable: bool
     created_at: datetime
+    # Its address; those of its actions lie below. Resolved once a message: the resolver is slow.
+    url: str
 
     @property
     def is_user(self) -> bool:
         return self.role == Role.USER
+
+    @property
+    def shape(self) -> tuple[bool, ...]:
+        """Give what its toolbar depends on: two messages of one shape differ in their addresses alone."""
+        return (self.is_user, self.is_writable, self.is_favourite, self.can_regenerate, self.can_continue)
 
     @property
     def can_regenerate(self) -> bool:
@@ -102,6 +110,13 @@ class RowView:
     is_pinned: bool
     is_archived: bool
     updated_at: datetime
+    # Its address; those of its actions lie below.
+    url: str
+
+    @property
+    def shape(self) -> tuple[bool, bool]:
+        """Give what its menu depends on, addresses and title apart."""
+        return (self.is_pinned, self.is_archived)
 
 
 @dataclass(slots=True)
@@ -148,6 +163,7 @@ def present_message(
         is_favourite=message.is_favourite,
         is_writable=is_writable,
         created_at=message.created_at,
+        url=reverse("conversations:message", args=[message.conversation_id, message.pk]),
     )
 
 
@@ -219,7 +235,8 @@ def _live_state(message: Message, generation: Generation) -> StateView:
         return StateView("stopping", _("Stopping…"))
     if generation.state == GenerationState.QUEUED:
         return StateView("waiting", _("Waiting"))
-    if not message.text:
+    # Checkpoints write the parts alone: `text` comes with the end.
+    if not any(part["type"] == "text" for part in message.parts):
         return StateView("thinking", _("Thinking"))
     return StateView("writing", _("Writing"))
 
@@ -228,7 +245,16 @@ def _siblings(message: Message) -> SiblingsView | None:
     count = getattr(message, "sibling_count", 1)
     if count < 2:
         return None
-    return SiblingsView(message.sibling_index, count, message.previous_sibling_id, message.next_sibling_id)
+    return SiblingsView(
+        message.sibling_index,
+        count,
+        _select_url(message.conversation_id, message.previous_sibling_id),
+        _select_url(message.conversation_id, message.next_sibling_id),
+    )
+
+
+def _select_url(conversation_id: UUID, message_id: UUID | None) -> str:
+    return reverse("conversations:message_select", args=[conversation_id, message_id]) if message_id else ""
 
 
 # --- lists ------------------------------------------------------------------------------------------------------
@@ -245,6 +271,7 @@ def present_row(conversation: Conversation, running: Container[UUID] = ()) -> Ro
         is_pinned=conversation.is_pinned,
         is_archived=conversation.is_archived,
         updated_at=conversation.updated_at,
+        url=reverse("conversations:detail", args=[conversation.pk]),
     )
 
 

@@ -4,9 +4,8 @@ import { on } from "bough/events";
 
 const SAID_FOR = 900;
 
-/** @param {Event} event */
 function chosen(event) {
-  const item = /** @type {HTMLElement | null} */ (/** @type {Element} */ (event.target).closest?.(".menu:popover-open .menu-item"));
+  const item = event.target.closest?.(".menu:popover-open .menu-item");
   if (!item || item.dataset.setTheme) return;
   const menu = /** @type {HTMLElement | null} */ (item.closest(".menu"));
   // Not before the press has reached its form.

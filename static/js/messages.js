@@ -27,7 +27,11 @@ export async function refresh(message) {
   const fresh = await fetchArticle(message);
   const shown = article(message);
   if (!fresh || !shown) return;
-  if (fresh === "gone") return removeFrom(shown);
+  if (fresh === "gone") {
+    // A request from inside it, such as its deletion, brings what takes its place; htmx needs its element until then.
+    if (!find(".htmx-request", shown)) removeFrom(shown);
+    return;
+  }
   for (const name of ATTRIBUTES) copyAttribute(fresh, shown, name);
   // While it is being written, frames know more of the text than the stored row.
   if (!fresh.dataset.live) replaceText(message, fresh);
@@ -89,7 +93,6 @@ function bodyOf(part) {
   return copy.innerHTML.replace(/\s+/g, " ").trim();
 }
 
-/** @param {CustomEvent} event */
 async function ended({ detail }) {
   const shown = article(detail.message);
   if (!shown) return;

@@ -120,6 +120,7 @@ def test_an_older_page_is_a_whole_page_without_a_script(signed_in, conversation)
     assert "<html" in page
     assert f'id="m-{path[9].pk}"' in page
     assert f'id="m-{path[10].pk}"' not in page
+    assert 'id="composer"' not in page, "a message written here would begin a branch nobody asked for"
 
 
 def test_reading_a_branch_shows_it_and_moves_nothing(signed_in, conversation, path):
@@ -194,6 +195,7 @@ def test_the_configuration_of_htmx_is_what_we_rely_on(signed_in):
     assert config["historyCacheSize"] == 0
     assert config["historyRestoreAsHxRequest"] is False
     assert config["allowEval"] is False
+    assert "style" not in config["attributesToSettle"], "the policy refuses style attributes"
     assert {"code": "(409|422)", "swap": True, "error": False} in config["responseHandling"]
 
 

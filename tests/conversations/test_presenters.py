@@ -101,7 +101,8 @@ def test_a_failure_is_told_in_the_providers_sentence():
 )
 def test_an_answer_being_written_says_what_it_does(fields, text, name):
     generation = Generation(id=new_id(), **fields)
-    view = presenters.present_message(make_answer(text=text), generation=generation, names=NAMES)
+    parts = [{"type": "text", "text": text}] if text else []
+    view = presenters.present_message(make_answer(text="", parts=parts), generation=generation, names=NAMES)
     assert view.state.name == name
     assert view.live == str(generation.pk)
     assert not view.can_continue
@@ -148,7 +149,8 @@ def test_siblings_show_only_where_there_are_some():
     second.previous_sibling_id, second.next_sibling_id = new_id(), None
     assert presenters.present_message(alone, names=NAMES).siblings is None
     shown = presenters.present_message(second, names=NAMES).siblings
-    assert (shown.index, shown.count, shown.next_id) == (2, 2, None)
+    assert (shown.index, shown.count, shown.next_url) == (2, 2, "")
+    assert shown.previous_url.endswith(f"/m/{second.previous_sibling_id}/select/")
 
 
 def test_models_are_grouped_by_provider_in_the_order_given():

@@ -44,7 +44,8 @@ def older(request: HttpRequest, conversation_id: str) -> HttpResponse:
     page = paths.path_page(conversation=conversation, leaf_id=leaf, cursor=request.GET.get("before"))
     if wants_part(request):
         return render_page(request, "conversations/_turns.html", path_context(request, conversation, page))
-    return conversation_page(request, conversation, page)
+    # No composer there: what is written must go below the leaf, which this page does not show.
+    return conversation_page(request, conversation, page, is_reading=True)
 
 
 @require_safe
@@ -101,8 +102,9 @@ def conversation_page(
     content: str = "",
     error: str = "",
     status: int = 200,
+    is_reading: bool = False,
 ) -> HttpResponse:
-    """Answer with a conversation's page: its header, one page of a path, the composer."""
+    """Answer with a conversation's page: its header, one page of a path, the composer; none for reading alone."""
     turns = path_context(request, conversation, page)
     is_running = any(message.live for turn in turns["turns"] for message in turn.messages)
     family = conversation.branch_id is not None
@@ -114,6 +116,7 @@ def conversation_page(
         family=forks.family(user=request.user, conversation_id=conversation.pk) if family else [],
         composer=frame.present_composer(conversation, leaf=page.leaf, content=content, is_running=is_running),
         error=error,
+        is_reading=is_reading,
     )
     context["current"] = conversation.pk
     return render_page(request, "conversations/detail.html", context, part="main", status=status)

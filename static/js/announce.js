@@ -29,7 +29,6 @@ function put(selector, text) {
   requestAnimationFrame(() => (node.textContent = text));
 }
 
-/** @param {CustomEvent} event */
 function painted({ detail }) {
   if (begun.has(detail.message) || !detail.element.hasAttribute("data-live")) return;
   begun.add(detail.message);
@@ -38,7 +37,6 @@ function painted({ detail }) {
   still = window.setInterval(() => announce(say("announce_still")), STILL_EVERY);
 }
 
-/** @param {CustomEvent} event */
 function ended({ detail }) {
   const element = article(detail.message);
   begun.delete(detail.message);

@@ -27,7 +27,6 @@ export function release(ids) {
   for (const frame of frames) void arrived(frame);
 }
 
-/** @param {CustomEvent} event */
 function heard({ detail: frame }) {
   if (frame.type !== "messages" || frame.conversation !== conversationId()) return;
   if (holding) held.push(frame.ids);

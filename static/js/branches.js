@@ -11,7 +11,6 @@ import { drift } from "bough/position";
 /** @type {Switch | null} */
 let switching = null;
 
-/** @param {CustomEvent} event */
 function asked({ detail }) {
   const control = /** @type {HTMLElement | null} */ (detail.elt);
   const message = control?.closest?.("article.message");
@@ -24,7 +23,6 @@ function asked({ detail }) {
   };
 }
 
-/** @param {CustomEvent} event */
 function settled({ detail }) {
   if (!switching || !detail.targets.includes("turns")) return;
   const { parent, top, direction, anchored } = switching;

@@ -73,11 +73,8 @@ async function copy(button, text, html) {
   }, SAID_FOR);
 }
 
-/** @param {Event} event */
 function pressed(event) {
-  const button = /** @type {HTMLElement | null} */ (
-    /** @type {Element} */ (event.target).closest?.("[data-action=copy], [data-action=copy-code]")
-  );
+  const button = event.target.closest?.("[data-action=copy], [data-action=copy-code]");
   if (!button) return;
   event.preventDefault();
   const code = button.closest(".code");
@@ -113,7 +110,6 @@ function equip(root) {
   }
 }
 
-/** @param {CustomEvent} event */
 function painted({ detail }) {
   equip(detail.element);
 }

@@ -12,7 +12,6 @@ let recalled = { back: 0, text: "" };
 /** On a screen keyboard Enter is a new line: there is no Shift to hold. */
 const touchOnly = () => matchMedia("(hover: none) and (pointer: coarse)").matches;
 
-/** @param {KeyboardEvent} event */
 function pressed(event) {
   const field = box();
   if (!field || event.target !== field || composing(event)) return;
@@ -22,7 +21,7 @@ function pressed(event) {
   if (!event.repeat) composer()?.requestSubmit();
 }
 
-/** @param {HTMLTextAreaElement} field @param {KeyboardEvent} event */
+/** @param {HTMLTextAreaElement} field */
 function recall(field, event) {
   if (event.shiftKey || event.altKey || event.ctrlKey || event.metaKey) return;
   const fresh = !field.value;
@@ -49,7 +48,7 @@ function earlierPrompts() {
  * @param {HTMLElement} node the article
  */
 export function sourceOf(node) {
-  const source = /** @type {HTMLTemplateElement | null} */ (find("template.source", node));
+  const source = find("template.source", node);
   // While it is being written, only the page has the text.
   if (source && !node.hasAttribute("data-live")) return source.content.textContent ?? "";
   return find(".part[data-kind=text]", node)?.innerText.trim() ?? "";
@@ -70,7 +69,6 @@ export function grow(field) {
   field.style.blockSize = `${Math.min(field.scrollHeight, line * LINES)}px`;
 }
 
-/** @param {Event} event */
 function typed(event) {
   const field = box();
   if (field && event.target === field) grow(field);
@@ -87,14 +85,14 @@ export function refreshComposer() {
   const send = find("[data-action=send]", form);
   if (stop) stop.hidden = !running;
   if (send) send.hidden = running;
-  const parent = /** @type {HTMLInputElement | null} */ (find("input[name=parent_id]", form));
+  const parent = find("input[name=parent_id]", form);
   const last = articles().at(-1)?.dataset.message;
   if (parent && last) parent.value = last;
 }
 
-/** A starter fills the box and does not send. @param {Event} event */
+/** A starter fills the box and does not send. */
 function starter(event) {
-  const chosen = /** @type {HTMLElement | null} */ (/** @type {Element} */ (event.target).closest?.("[data-starter]"));
+  const chosen = event.target.closest?.("[data-starter]");
   const field = box();
   if (!chosen || !field) return;
   event.preventDefault();
@@ -107,9 +105,9 @@ function focusFirst() {
   if (matchMedia("(hover: hover) and (pointer: fine)").matches) box()?.focus({ preventScroll: true });
 }
 
-/** Who answers anew is who is chosen below, also where the server was not told yet. @param {CustomEvent} event */
+/** Who answers anew is who is chosen below, also where the server was not told yet. */
 function configuring({ detail }) {
-  const chosen = /** @type {HTMLSelectElement | null} */ (find("#composer select[name=model]"))?.value;
+  const chosen = find("#composer select[name=model]")?.value;
   if (chosen && detail.elt.matches?.("[data-action=regenerate]")) detail.parameters.model = chosen;
 }
 

@@ -36,7 +36,6 @@ function reloadButton() {
   return button;
 }
 
-/** @param {CustomEvent} event */
 function socketChanged({ detail }) {
   clearTimeout(timer);
   if (detail.state === "open") {
@@ -52,7 +51,6 @@ function socketChanged({ detail }) {
   }, connected ? PATIENCE : 0);
 }
 
-/** @param {CustomEvent} event */
 function heard({ detail: frame }) {
   if (frame.type === "notice") toast({ text: frame.text });
   if (frame.type === "reload") {

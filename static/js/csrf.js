@@ -15,7 +15,7 @@ export function csrfToken() {
   } catch {
     // Not JSON: a form's own field is as good.
   }
-  return /** @type {HTMLInputElement | null} */ (find("input[name=csrfmiddlewaretoken]"))?.value ?? "";
+  return find("input[name=csrfmiddlewaretoken]")?.value ?? "";
 }
 
 /**
@@ -36,7 +36,7 @@ export async function renewToken() {
   return Boolean(renewed);
 }
 
-/** htmx sends what the page said at first: give it the newer one. @param {CustomEvent} event */
+/** htmx sends what the page said at first: give it the newer one. */
 function configuring({ detail }) {
   if (!renewed) return;
   detail.headers["X-CSRFToken"] = renewed;

@@ -71,7 +71,7 @@ function openSignIn(login) {
   });
 }
 
-/** Ask before what htmx was told to confirm; the focus is on Cancel. @param {CustomEvent} event */
+/** Ask before what htmx was told to confirm; the focus is on Cancel. */
 function confirming(event) {
   const { question, elt, issueRequest } = event.detail;
   if (!question) return;

@@ -43,7 +43,6 @@ export function settle(before = conversationId()) {
   save();
 }
 
-/** @param {Event} event */
 function typed(event) {
   if (event.target !== box()) return;
   find("#draft-note")?.remove();
@@ -89,9 +88,9 @@ function flush() {
   if (timer || underway) save();
 }
 
-/** Drafts leave this browser with their writer. @param {Event} event */
+/** Drafts leave this browser with their writer. */
 function signedOut(event) {
-  const form = /** @type {HTMLFormElement} */ (event.target);
+  const form = event.target;
   if (!form.action?.includes("/logout/")) return;
   for (const one of draftKeys(localStorage)) localStorage.removeItem(one);
 }

@@ -7,11 +7,10 @@ import { box, find } from "bough/page";
 /** The message whose form is open, to give its button the focus when it closes. */
 let editing = "";
 
-/** @param {CustomEvent} event */
 function settled({ detail }) {
   const form = find("[data-editing] .edit-form");
   if (form) {
-    const field = /** @type {HTMLTextAreaElement | null} */ (find("textarea", form));
+    const field = find("textarea", form);
     editing = form.closest("[data-message]")?.id ?? "";
     if (field && document.activeElement !== field) field.focus();
     return field?.setSelectionRange(field.value.length, field.value.length);
@@ -30,10 +29,9 @@ function focusAfter(selector) {
   else box()?.focus({ preventScroll: true });
 }
 
-/** @param {KeyboardEvent} event */
 function pressed(event) {
   if (composing(event)) return;
-  const target = /** @type {Element} */ (event.target);
+  const target = event.target;
   const form = target.closest?.(".edit-form, [role=alertdialog]");
   if (!form) return;
   if (event.key === "Escape" && unchanged(form)) {
@@ -48,7 +46,7 @@ function pressed(event) {
 
 /** Text that was changed is not thrown away by one key. @param {Element} form */
 function unchanged(form) {
-  const field = /** @type {HTMLTextAreaElement | null} */ (find("textarea", form));
+  const field = find("textarea", form);
   return !field || field.value === field.defaultValue;
 }
 

@@ -82,7 +82,6 @@ export function raise(failure) {
   alert(words);
 }
 
-/** @param {CustomEvent} event */
 function refused({ detail }) {
   const xhr = /** @type {XMLHttpRequest} */ (detail.xhr);
   const headers = { get: (/** @type {string} */ name) => xhr.getResponseHeader(name) };

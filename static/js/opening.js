@@ -13,10 +13,10 @@ export function adopt(id) {
   if (!form) return;
   form.dataset.conversation = id;
   form.action = address.send(id);
-  /** @type {HTMLFormElement | null} */ (find("#stop"))?.setAttribute("action", address.stop(id));
+  find("#stop")?.setAttribute("action", address.stop(id));
 }
 
-/** Fetch what only the server knows how to draw: title, menus, the choice of model. @param {CustomEvent} event */
+/** Fetch what only the server knows how to draw: title, menus, the choice of model. */
 async function sent({ detail }) {
   if (!detail.created) return;
   const reply = await ask(address.conversation(detail.conversation));

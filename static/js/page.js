@@ -2,13 +2,13 @@
 /** What the page says about itself: conversation, user, addresses. Reads the document and nothing else. */
 
 /**
- * @template {HTMLElement} E
+ * Find an element; untyped, for the selector says what it is.
  * @param {string} selector
  * @param {ParentNode} [root]
- * @returns {E | null}
+ * @returns {any}
  */
 export function find(selector, root = document) {
-  return /** @type {E | null} */ (root.querySelector(selector));
+  return root.querySelector(selector);
 }
 
 /** @returns {HTMLFormElement | null} */

@@ -55,9 +55,9 @@ function newTail() {
 function partElement(element, i, kind) {
   const parts = find(".parts", element);
   if (!parts) return null;
-  const there = /** @type {HTMLElement | null} */ (find(`:scope > .part[data-part="${i}"]`, parts));
+  const there = find(`:scope > .part[data-part="${i}"]`, parts);
   if (there?.dataset.kind === kind) return there;
-  const template = /** @type {HTMLTemplateElement | null} */ (find(`template#part-${kind}`));
+  const template = find(`template#part-${kind}`);
   const made = /** @type {HTMLElement | null} */ (template?.content.firstElementChild?.cloneNode(true) ?? null);
   if (!made) return there;
   made.dataset.part = String(i);

@@ -14,7 +14,6 @@ let doubt = 0;
 /** Answers that frames spoke of since the last watch. @type {Set<string>} */
 const known = new Set();
 
-/** @param {CustomEvent} event */
 function socketChanged({ detail }) {
   clearTimeout(doubt);
   if (detail.state === "open" || detail.state === "sign-in") return stop();
@@ -57,7 +56,6 @@ function watched() {
   }, SPOKEN_OF_WITHIN);
 }
 
-/** @param {CustomEvent} event */
 function heard({ detail: frame }) {
   if (frame.m) known.add(frame.m);
 }

@@ -48,7 +48,6 @@ export function setState(message, words, name = "") {
   place.replaceChildren(state);
 }
 
-/** @param {CustomEvent} event */
 function painted({ detail }) {
   if (detail.element.hasAttribute("data-live")) show(detail.element);
 }
@@ -66,7 +65,6 @@ function watch() {
   if (!timer && liveArticles().length) timer = window.setInterval(tick, TICK);
 }
 
-/** @param {CustomEvent} event */
 function stop({ detail }) {
   for (const message of detail.messages) {
     if (detail.failed) stopping.delete(message);
@@ -75,13 +73,12 @@ function stop({ detail }) {
   }
 }
 
-/** @param {CustomEvent} event */
 function ended({ detail }) {
   stopping.delete(detail.message);
   phases.delete(detail.message);
 }
 
-/** The server knows more: a tool that runs, a provider tried again. @param {CustomEvent} event */
+/** The server knows more: a tool that runs, a provider tried again. */
 function told({ detail }) {
   if (!stopping.has(detail.message)) setState(detail.message, detail.word, "told");
 }

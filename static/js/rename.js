@@ -10,13 +10,11 @@ let renaming = "";
 /** @param {EventTarget | null} target @returns {HTMLFormElement | null} */
 const formOf = (target) => /** @type {any} */ (target)?.closest?.("form.rename") ?? null;
 
-/** @param {HTMLFormElement} form */
 function unchanged(form) {
-  const field = /** @type {HTMLInputElement | null} */ (find("input[name=title]", form));
+  const field = find("input[name=title]", form);
   return !field || field.value.trim() === field.defaultValue.trim();
 }
 
-/** @param {KeyboardEvent} event */
 function pressed(event) {
   const form = formOf(event.target);
   if (!form || event.key !== "Escape" || composing(event)) return;
@@ -25,7 +23,6 @@ function pressed(event) {
   find("[data-action=cancel]", form)?.click();
 }
 
-/** @param {FocusEvent} event */
 function left(event) {
   const form = formOf(event.target);
   if (!form || form.contains(/** @type {Node | null} */ (event.relatedTarget)) || !form.isConnected) return;
@@ -41,7 +38,7 @@ function settled() {
     const row = form.closest("[data-conversation]")?.id ?? "";
     if (row === renaming) return;
     renaming = row;
-    const field = /** @type {HTMLInputElement | null} */ (find("input[name=title]", form));
+    const field = find("input[name=title]", form);
     field?.focus();
     return field?.select();
   }
@@ -51,7 +48,6 @@ function settled() {
   renaming = "";
 }
 
-/** @param {SubmitEvent} event */
 function sent(event) {
   formOf(event.target)?.setAttribute("data-sent", "");
 }

@@ -13,7 +13,6 @@ const busy = () => Boolean(document.querySelector("#sidebar:hover, #sidebar:focu
 /** @param {string} id @returns {HTMLElement | null} */
 const row = (id) => document.getElementById(`row-${id}`);
 
-/** @param {CustomEvent} event */
 function heard({ detail: frame }) {
   if (frame.type === "gone" || frame.what === "deleted") gone(frame.conversation);
   else if (frame.type === "conversation") void refresh(frame.conversation);
@@ -128,7 +127,7 @@ function opened() {
   if (row(conversationId())?.dataset.state === "unread") void seen();
 }
 
-/** After a pause without a socket the list may have missed anything. @param {CustomEvent} event */
+/** After a pause without a socket the list may have missed anything. */
 function reconnected({ detail }) {
   if (detail.state === "open" && detail.again && !busy()) void refetch();
 }

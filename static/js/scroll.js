@@ -27,12 +27,11 @@ function refreshJump() {
   if (!shown) button.removeAttribute("data-new");
 }
 
-/** @param {Event} event */
 function scrolled(event) {
   if (event.target === scroller()) refreshJump();
 }
 
-/** A reader who came back near the end follows again. @param {Event} event */
+/** A reader who came back near the end follows again. */
 function rested(event) {
   const area = scroller();
   if (area && event.target === area && shouldPin(area.scrollTop, liveArticles().length > 0)) area.scrollTop = 0;
@@ -52,9 +51,8 @@ function label(button, words) {
   else button.setAttribute("aria-label", words);
 }
 
-/** @param {Event} event */
 function pressed(event) {
-  const button = /** @type {Element} */ (event.target).closest?.("#jump");
+  const button = event.target.closest?.("#jump");
   if (!button) return;
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   scroller()?.scrollTo({ top: 0, behavior: still ? "auto" : "smooth" });
@@ -78,7 +76,6 @@ function observe() {
   observer.observe(now);
 }
 
-/** @param {CustomEvent} event */
 function swapping({ detail }) {
   if (detail.target?.id === "older" || detail.elt?.id === "older") prepending = true;
 }

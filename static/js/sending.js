@@ -16,16 +16,14 @@ import { say } from "bough/words";
 const LATE = 10_000;
 let sending = false;
 
-/** @param {SubmitEvent} event */
 function submitted(event) {
   const form = composer();
-  if (!form || event.target !== form || /** @type {any} */ (event.submitter)?.dataset.action === "stop") return;
+  if (!form || event.target !== form || event.submitter?.dataset.action === "stop") return;
   event.preventDefault();
   event.stopImmediatePropagation();
   void send(form);
 }
 
-/** @param {HTMLFormElement} form */
 async function send(form) {
   const field = box();
   if (!field || sending) return;
@@ -95,7 +93,7 @@ function refused(form, bubble, text, clientId, reply) {
 
 /** @param {string} text @returns {HTMLElement | null} */
 function showBubble(text) {
-  const template = /** @type {HTMLTemplateElement | null} */ (find("template#message-sending"));
+  const template = find("template#message-sending");
   const bubble = /** @type {HTMLElement | undefined} */ (template?.content.firstElementChild?.cloneNode(true));
   if (!bubble) return null;
   const place = find("[data-text]", bubble);
@@ -125,7 +123,7 @@ function empty(field) {
 
 /** @param {HTMLFormElement} form @param {string} name @param {string} value */
 function setField(form, name, value) {
-  const field = /** @type {HTMLInputElement | null} */ (find(`input[name=${name}]`, form));
+  const field = find(`input[name=${name}]`, form);
   if (field) field.value = value;
 }
 

@@ -37,17 +37,16 @@ function focusBox() {
   return Boolean(box());
 }
 
-/** @param {KeyboardEvent} event */
 function stopHere(event) {
-  const target = /** @type {Element} */ (event.target);
+  const target = event.target;
   const inPlace = target === document.body || target.closest?.("#composer, #scroller");
   if (!inPlace || document.querySelector("dialog[open], [popover]:popover-open") || !liveArticles().length) return false;
   void stop();
 }
 
-/** @param {KeyboardEvent} event @param {string} direction */
+/** @param {any} event @param {string} direction */
 function version(event, direction) {
-  const message = /** @type {Element} */ (event.target).closest?.("article.message");
+  const message = event.target.closest?.("article.message");
   return message ? press(`[data-version=${direction}]:not(:disabled)`, message) : false;
 }
 
@@ -65,7 +64,6 @@ export const SHORTCUTS = [
   { keys: "Mod+/", name: "shortcut_help", run: () => void showHelp() },
 ];
 
-/** @param {KeyboardEvent} event */
 function pressed(event) {
   if (composing(event) || event.defaultPrevented) return;
   const shortcut = SHORTCUTS.find((one) => matches(event, one.keys, mac));
@@ -93,9 +91,8 @@ export function showHelp() {
   openDialog({ id: "shortcut-help", text: say("shortcuts"), content: list, buttons: [{ text: say("close"), first: true }] });
 }
 
-/** @param {Event} event */
 function clicked(event) {
-  if (/** @type {Element} */ (event.target).closest?.("[data-action=shortcuts]")) showHelp();
+  if (event.target.closest?.("[data-action=shortcuts]")) showHelp();
 }
 
 /** Mod reads as Ctrl on most keyboards and ⌘ on a Mac. */

@@ -26,16 +26,15 @@ function remember(name, value) {
   document.cookie = `${name}=${value}; path=/; max-age=${YEAR}; samesite=lax${secure}`;
 }
 
-/** @param {Event} event */
 function pressed(event) {
-  const target = /** @type {Element} */ (event.target);
+  const target = event.target;
   if (target.closest?.("[data-action=sidebar]")) {
     event.preventDefault();
     toggleSidebar();
   }
 }
 
-/** A drawer has done its work once another conversation is there. @param {CustomEvent} event */
+/** A drawer has done its work once another conversation is there. */
 function swapped({ detail }) {
   const sidebar = find("#sidebar");
   if (detail.target?.id === "main" && sidebar?.matches(":popover-open")) sidebar.hidePopover();
@@ -53,9 +52,9 @@ function restoreScroll() {
   if (list && top) list.scrollTop = top;
 }
 
-/** Forms of rows lead back to the page they were sent from, which may have changed since the row was drawn. @param {Event} event */
+/** Forms of rows lead back to the page they were sent from, which may have changed since the row was drawn. */
 function sendBackHere(event) {
-  const next = /** @type {HTMLInputElement | null} */ (/** @type {Element} */ (event.target).querySelector?.("input[name=next]"));
+  const next = /** @type {HTMLInputElement | null} */ (event.target.querySelector?.("input[name=next]"));
   if (next) next.value = location.pathname + location.search;
 }
 

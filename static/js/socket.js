@@ -56,7 +56,6 @@ function watchScreen() {
   emit(BOUGH.opened, { conversation: watched, before });
 }
 
-/** @param {MessageEvent} event */
 function heard(event) {
   heardAt = Date.now();
   if (!greeted) greet();
@@ -75,7 +74,6 @@ function greet() {
   rewatch();
 }
 
-/** @param {CloseEvent} event */
 function closed(event) {
   clearTimeout(greetTimer);
   clearInterval(pingTimer);
@@ -119,7 +117,7 @@ function leave() {
   socket?.close(1000);
 }
 
-/** A page taken from the back-forward cache has no socket. @param {PageTransitionEvent} event */
+/** A page taken from the back-forward cache has no socket. */
 function returned(event) {
   leaving = false;
   if (event.persisted) connect();

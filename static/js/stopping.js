@@ -45,10 +45,10 @@ function failed(messages) {
   toast({ text: say("stop_failed"), error: true, action: say("retry"), run: () => void stop() });
 }
 
-/** Take a press of Stop, or the form behind it. @param {Event} event */
+/** Take a press of Stop, or the form behind it. */
 function asked(event) {
-  const target = /** @type {Element} */ (event.target);
-  const submitter = /** @type {any} */ (event).submitter;
+  const target = event.target;
+  const submitter = event.submitter;
   const button = event.type === "submit" ? submitter : target.closest?.("[data-action=stop]");
   if (!button?.closest?.("[data-action=stop]")) return;
   event.preventDefault();
@@ -60,9 +60,9 @@ function sent() {
   sentAt = performance.now();
 }
 
-/** The guard counts from the press of Send, not from the server's answer. @param {Event} event */
+/** The guard counts from the press of Send, not from the server's answer. */
 function pressed(event) {
-  if (/** @type {Element} */ (event.target).id === "composer") sent();
+  if (event.target.id === "composer") sent();
 }
 
 export function mount() {

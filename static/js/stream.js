@@ -37,7 +37,6 @@ export function paint() {
   }
 }
 
-/** @param {CustomEvent} event */
 function heard({ detail }) {
   if (detail.type === "answer") answered(detail);
   else if (detail.type === "status") status(detail);
@@ -71,14 +70,14 @@ function ended(end) {
   emit(BOUGH.ended, { message, status: end.status, html: end.html ?? null });
 }
 
-/** However it was learnt: what frames said of an ended answer must not be painted over the stored one. @param {CustomEvent} event */
+/** However it was learnt: what frames said of an ended answer must not be painted over the stored one. */
 function forget({ detail }) {
   answers.forget(detail.message);
   frozen.delete(detail.message);
   dirty.delete(detail.message);
 }
 
-/** Put what is known into articles that came later. @param {CustomEvent} event */
+/** Put what is known into articles that came later. */
 function changed({ detail }) {
   for (const message of detail.ids ?? []) {
     const answer = answers.answers.get(message);
@@ -87,7 +86,6 @@ function changed({ detail }) {
   if (dirty.size) schedule();
 }
 
-/** @param {CustomEvent} event */
 function stopping({ detail }) {
   for (const message of detail.messages) {
     if (detail.failed) frozen.delete(message);
@@ -96,7 +94,6 @@ function stopping({ detail }) {
   if (detail.failed) schedule();
 }
 
-/** @param {CustomEvent} event */
 function renumber({ detail }) {
   if (detail.state === "open") answers.renumber();
 }

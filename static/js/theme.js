@@ -15,9 +15,8 @@ function show(theme) {
   }
 }
 
-/** @param {Event} event */
 function pressed(event) {
-  const button = /** @type {HTMLElement | null} */ (/** @type {Element} */ (event.target).closest?.("[data-set-theme]"));
+  const button = event.target.closest?.("[data-set-theme]");
   const theme = button?.dataset.setTheme ?? "";
   if (!button || !THEMES.includes(theme)) return;
   event.preventDefault();

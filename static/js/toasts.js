@@ -79,9 +79,8 @@ function adopt() {
   trim(place);
 }
 
-/** @param {Event} event */
 function dismissed(event) {
-  const target = /** @type {Element} */ (event.target);
+  const target = event.target;
   target.closest?.(".toast-dismiss")?.closest(".toast")?.remove();
 }
 

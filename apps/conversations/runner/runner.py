@@ -43,6 +43,7 @@ class Runner:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loops: list[asyncio.Task[Any]] = []
         self._draining = False
+        self._over = asyncio.Event()
         self._work = asyncio.Event()
         self._fresh: set[AnswerWriter] = set()
         self._flushed = asyncio.Event()
@@ -72,10 +73,12 @@ class Runner:
         self.interrupt_all()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=15)
-        for loop in self._loops:
-            loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
         await self._bells.close()
+        # Not cancelled: a statement of theirs that is under way would outlive them.
+        self._over.set()
+        for event in (self._work, self._keep_now, self._flushed):
+            event.set()
+        await asyncio.gather(*self._loops, return_exceptions=True)
 
     def interrupt_all(self) -> None:
         """End all answers now, with their text kept."""
@@ -98,7 +101,7 @@ class Runner:
 
     async def _claim(self) -> None:
         """Take queued work, woken by a bell or each second."""
-        while not self._draining:
+        while not self._over.is_set():
             await _wait(self._work, self.limits.heartbeat_seconds)
             self._work.clear()
             free = self.concurrency - len(self._tasks)
@@ -108,6 +111,10 @@ class Runner:
                 claimed = await in_db(_claim_with_paths, owner=self.name, limit=min(free, 50))
             except OperationalError:
                 log.warning("claim-failed")
+                continue
+            if self._draining:
+                for generation, _ in claimed:
+                    await in_db(generations.hand_back, Lease(generation.pk, self.name, generation.attempt))
                 continue
             for generation, path in claimed:
                 self._begin(generation, path)
@@ -123,8 +130,8 @@ class Runner:
     async def _beat(self) -> None:
         """Renew leases, hear of stops that no note told, watch the clock, and sweep the dead now and then."""
         beats = 0
-        while True:
-            await asyncio.sleep(self.limits.heartbeat_seconds)
+        while not self._over.is_set():
+            await _wait(self._over, self.limits.heartbeat_seconds)
             beats += 1
             now = time.monotonic()
             for writer in list(self._writers.values()):
@@ -141,7 +148,7 @@ class Runner:
     async def _flush(self) -> None:
         """Hand new text to the bus: the first delta at once, then at most 20 times a second, less when the loop lags."""
         interval = self.limits.flush_seconds
-        while True:
+        while not self._over.is_set():
             await self._flushed.wait()
             self._flushed.clear()
             fresh, self._fresh = self._fresh, set()
@@ -155,7 +162,7 @@ class Runner:
 
     async def _keep(self) -> None:
         """Keep the text so far in the rows: at most once a second, a first delta at once."""
-        while True:
+        while not self._over.is_set():
             await _wait(self._keep_now, 1.0)
             self._keep_now.clear()
             dirty = [writer for writer in self._writers.values() if writer.dirty]

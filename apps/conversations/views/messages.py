@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -22,7 +22,7 @@ GET_AND_POST = ["GET", "HEAD", "POST"]
 
 
 @require_POST
-def send(request: HttpRequest, conversation_id: str | None = None) -> HttpResponse:
+def send(request: frame.SignedInRequest, conversation_id: str | None = None) -> HttpResponse:
     """Send a message, into a new conversation where none is named; an error gives the text back."""
     form = SendForm.read(request.POST)
     try:
@@ -41,7 +41,7 @@ def send(request: HttpRequest, conversation_id: str | None = None) -> HttpRespon
 
 @require_POST
 @frame.keeps_page
-def stop(request: HttpRequest, conversation_id: str) -> HttpResponse:
+def stop(request: frame.SignedInRequest, conversation_id: str) -> HttpResponse:
     """Stop what is being written; the text so far is kept."""
     generation = request.POST.get("generation") or None
     generations.stop(user=request.user, conversation_id=conversation_id, generation_id=generation)
@@ -52,7 +52,7 @@ def stop(request: HttpRequest, conversation_id: str) -> HttpResponse:
 
 @require_POST
 @frame.keeps_page
-def message_regenerate(request: HttpRequest, conversation_id: str, message_id: str) -> HttpResponse:
+def message_regenerate(request: frame.SignedInRequest, conversation_id: str, message_id: str) -> HttpResponse:
     """Begin another answer beside this one."""
     sent = messages.regenerate(
         user=request.user,
@@ -65,7 +65,7 @@ def message_regenerate(request: HttpRequest, conversation_id: str, message_id: s
 
 @require_http_methods(GET_AND_POST)
 @frame.keeps_page
-def message_edit(request: HttpRequest, conversation_id: str, message_id: str) -> HttpResponse:
+def message_edit(request: frame.SignedInRequest, conversation_id: str, message_id: str) -> HttpResponse:
     """Show the editor; store the text as a new version (`branch`) or in the same place (`save`)."""
     if request.method != "POST":
         return _editor(request, conversation_id, message_id)
@@ -89,7 +89,7 @@ def message_edit(request: HttpRequest, conversation_id: str, message_id: str) ->
 
 @require_POST
 @frame.keeps_page
-def message_continue(request: HttpRequest, conversation_id: str, message_id: str) -> HttpResponse:
+def message_continue(request: frame.SignedInRequest, conversation_id: str, message_id: str) -> HttpResponse:
     """Go on writing in the same answer."""
     messages.continue_answer(user=request.user, conversation_id=conversation_id, message_id=message_id)
     return _article(request, conversation_id, message_id)
@@ -97,7 +97,7 @@ def message_continue(request: HttpRequest, conversation_id: str, message_id: str
 
 @require_POST
 @frame.keeps_page
-def message_select(request: HttpRequest, conversation_id: str, message_id: str) -> HttpResponse:
+def message_select(request: frame.SignedInRequest, conversation_id: str, message_id: str) -> HttpResponse:
     """Go to the path through this message."""
     branches.select(user=request.user, conversation_id=conversation_id, message_id=message_id)
     return _path(request, conversation_id, message_id)
@@ -105,7 +105,7 @@ def message_select(request: HttpRequest, conversation_id: str, message_id: str) 
 
 @require_http_methods(GET_AND_POST)
 @frame.keeps_page
-def message_delete(request: HttpRequest, conversation_id: str, message_id: str) -> HttpResponse:
+def message_delete(request: frame.SignedInRequest, conversation_id: str, message_id: str) -> HttpResponse:
     """Say what would go, then delete it; the next page offers to undo."""
     if request.method != "POST":
         return _confirm(request, conversation_id, message_id)
@@ -118,7 +118,7 @@ def message_delete(request: HttpRequest, conversation_id: str, message_id: str) 
 
 @require_POST
 @frame.keeps_page
-def message_restore(request: HttpRequest, conversation_id: str, message_id: str) -> HttpResponse:
+def message_restore(request: frame.SignedInRequest, conversation_id: str, message_id: str) -> HttpResponse:
     """Undo a deletion."""
     branches.restore_message(user=request.user, conversation_id=conversation_id, message_id=message_id)
     return _path(request, conversation_id, message_id)
@@ -126,7 +126,7 @@ def message_restore(request: HttpRequest, conversation_id: str, message_id: str)
 
 @require_POST
 @frame.keeps_page
-def message_favourite(request: HttpRequest, conversation_id: str, message_id: str) -> HttpResponse:
+def message_favourite(request: frame.SignedInRequest, conversation_id: str, message_id: str) -> HttpResponse:
     """Mark a message, or take the mark away with `favourite=0`."""
     favourite = request.POST.get("favourite", "1") != "0"
     messages.set_favourite(
@@ -137,7 +137,7 @@ def message_favourite(request: HttpRequest, conversation_id: str, message_id: st
 
 @require_POST
 @frame.keeps_page
-def message_fork(request: HttpRequest, conversation_id: str, message_id: str) -> HttpResponse:
+def message_fork(request: frame.SignedInRequest, conversation_id: str, message_id: str) -> HttpResponse:
     """Copy the path up to here into a new conversation; a fork at a user's message is answered at once."""
     fork = forks.fork(user=request.user, conversation_id=conversation_id, message_id=message_id)
     messages.answer_leaf(user=request.user, conversation_id=fork.pk)
@@ -152,7 +152,7 @@ def message_fork(request: HttpRequest, conversation_id: str, message_id: str) ->
 # --- answers ----------------------------------------------------------------------------------------------------
 
 
-def _sent(request: HttpRequest, sent: messages.Sent, *, is_new: bool, moved_on: bool) -> HttpResponse:
+def _sent(request: frame.SignedInRequest, sent: messages.Sent, *, is_new: bool, moved_on: bool) -> HttpResponse:
     """Answer a send: the turn for scripts, else 303 to it. `moved_on`: it began a branch nobody asked for here."""
     conversation = sent.conversation
     target = reverse("conversations:detail", args=[conversation.pk])
@@ -171,7 +171,9 @@ def _sent(request: HttpRequest, sent: messages.Sent, *, is_new: bool, moved_on: 
     return response
 
 
-def _refused(request: HttpRequest, conversation_id: str | None, form: SendForm, error: DomainError) -> HttpResponse:
+def _refused(
+    request: frame.SignedInRequest, conversation_id: str | None, form: SendForm, error: DomainError
+) -> HttpResponse:
     """Answer a send that was refused: an error for scripts, which kept the text; else the page with the text in it."""
     if is_htmx(request):
         return error_response(request, error)
@@ -185,7 +187,7 @@ def _refused(request: HttpRequest, conversation_id: str | None, form: SendForm, 
     )
 
 
-def _path(request: HttpRequest, conversation_id: str, message_id: Any) -> HttpResponse:
+def _path(request: frame.SignedInRequest, conversation_id: str, message_id: Any) -> HttpResponse:
     """Answer with the path on which the owner stands now."""
     if is_htmx(request):
         return pages.path_part(request, conversation_id)
@@ -193,7 +195,7 @@ def _path(request: HttpRequest, conversation_id: str, message_id: Any) -> HttpRe
     return frame.see_other(f"{reverse('conversations:detail', args=[conversation_id])}{anchor}")
 
 
-def _article(request: HttpRequest, conversation_id: str, message_id: str) -> HttpResponse:
+def _article(request: frame.SignedInRequest, conversation_id: str, message_id: str) -> HttpResponse:
     """Answer with one message as it is now."""
     if not is_htmx(request):
         return _path(request, conversation_id, message_id)
@@ -202,7 +204,7 @@ def _article(request: HttpRequest, conversation_id: str, message_id: str) -> Htt
 
 
 def _editor(
-    request: HttpRequest,
+    request: frame.SignedInRequest,
     conversation_id: str,
     message_id: str,
     *,
@@ -227,7 +229,7 @@ def _editor(
     return response
 
 
-def _confirm(request: HttpRequest, conversation_id: str, message_id: str) -> HttpResponse:
+def _confirm(request: frame.SignedInRequest, conversation_id: str, message_id: str) -> HttpResponse:
     """Ask before deleting, with the number of messages that would go."""
     user = request.user
     counted = overview.count_below(user=user, conversation_id=conversation_id, message_id=message_id)

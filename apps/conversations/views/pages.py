@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
@@ -23,13 +23,13 @@ STOP_POLLING = 286
 
 
 @require_safe
-def home(request: HttpRequest) -> HttpResponse:
+def home(request: frame.SignedInRequest) -> HttpResponse:
     """Show the start of a new conversation; `?q=` fills the box and sends nothing."""
     return start_page(request, content=request.GET.get("q", "")[:LONGEST_PREFILL])
 
 
 @require_safe
-def detail(request: HttpRequest, conversation_id: str) -> HttpResponse:
+def detail(request: frame.SignedInRequest, conversation_id: str) -> HttpResponse:
     """Show the newest page of a path: the owner's, or the one through `?leaf=`."""
     conversation = conversations.get(user=request.user, conversation_id=conversation_id)
     page = paths.path_page(conversation=conversation, leaf_id=request.GET.get("leaf"))
@@ -37,7 +37,7 @@ def detail(request: HttpRequest, conversation_id: str) -> HttpResponse:
 
 
 @require_safe
-def older(request: HttpRequest, conversation_id: str) -> HttpResponse:
+def older(request: frame.SignedInRequest, conversation_id: str) -> HttpResponse:
     """Show the page above a message; as a part, only the turns and the way further up."""
     conversation = conversations.get(user=request.user, conversation_id=conversation_id)
     leaf = request.GET.get("leaf")
@@ -49,7 +49,7 @@ def older(request: HttpRequest, conversation_id: str) -> HttpResponse:
 
 
 @require_safe
-def message(request: HttpRequest, conversation_id: str, message_id: str) -> HttpResponse:
+def message(request: frame.SignedInRequest, conversation_id: str, message_id: str) -> HttpResponse:
     """Give one article to scripts; others are led to the path through the message."""
     conversation, found, generation = overview.read_message(
         user=request.user, conversation_id=conversation_id, message_id=message_id
@@ -61,7 +61,7 @@ def message(request: HttpRequest, conversation_id: str, message_id: str) -> Http
 
 
 @require_safe
-def live(request: HttpRequest, conversation_id: str) -> HttpResponse:
+def live(request: frame.SignedInRequest, conversation_id: str) -> HttpResponse:
     """Give the article of an answer as it stands, for pages without a socket; 286 once it has ended."""
     conversation, found, generation = overview.read_message(
         user=request.user, conversation_id=conversation_id, message_id=request.GET.get("m", "")
@@ -71,7 +71,9 @@ def live(request: HttpRequest, conversation_id: str) -> HttpResponse:
     return response
 
 
-def article(request: HttpRequest, conversation: Conversation, found: Any, generation: Any = None) -> HttpResponse:
+def article(
+    request: frame.SignedInRequest, conversation: Conversation, found: Any, generation: Any = None
+) -> HttpResponse:
     """Answer with one message alone."""
     view = presenters.present_message(
         found, generation=generation, names=frame.model_names(), is_writable=not conversation.is_archived
@@ -79,7 +81,9 @@ def article(request: HttpRequest, conversation: Conversation, found: Any, genera
     return render_page(request, "conversations/_message.html", {"m": view})
 
 
-def start_page(request: HttpRequest, *, content: str = "", error: str = "", status: int = 200) -> HttpResponse:
+def start_page(
+    request: frame.SignedInRequest, *, content: str = "", error: str = "", status: int = 200
+) -> HttpResponse:
     """Answer with the page of a new conversation."""
     name = request.user.first_name
     context = frame.page_context(
@@ -95,7 +99,7 @@ def start_page(request: HttpRequest, *, content: str = "", error: str = "", stat
 
 
 def conversation_page(
-    request: HttpRequest,
+    request: frame.SignedInRequest,
     conversation: Conversation,
     page: paths.PathPage,
     *,
@@ -122,7 +126,7 @@ def conversation_page(
     return render_page(request, "conversations/detail.html", context, part="main", status=status)
 
 
-def path_context(request: HttpRequest, conversation: Conversation, page: paths.PathPage) -> dict[str, Any]:
+def path_context(request: frame.SignedInRequest, conversation: Conversation, page: paths.PathPage) -> dict[str, Any]:
     """Prepare a page of a path as turns, with the way to what is above it."""
     older = ""
     if page.next_cursor:
@@ -137,7 +141,7 @@ def path_context(request: HttpRequest, conversation: Conversation, page: paths.P
     return {"turns": turns, "older": older, "notice": _leaf_notice(page)}
 
 
-def path_part(request: HttpRequest, conversation_id: str | UUID) -> HttpResponse:
+def path_part(request: frame.SignedInRequest, conversation_id: str | UUID) -> HttpResponse:
     """Answer htmx with the turns of the path on which the owner stands now; notices come out of band."""
     conversation = conversations.get(user=request.user, conversation_id=conversation_id)
     page = paths.path_page(conversation=conversation)

@@ -1,6 +1,6 @@
 // @ts-check
 /** What other tabs and devices wrote in the conversation on screen is fetched and shown where it goes on from here. */
-import { BOUGH, emit, on } from "bough/events";
+import { BOUGH, HTMX, emit, on } from "bough/events";
 import { fetchArticle, refresh } from "bough/messages";
 import { article, articles, conversationId, enliven, find, turns } from "bough/page";
 
@@ -9,6 +9,8 @@ const MINE_FOR = 5000;
 let holding = 0;
 /** @type {string[][]} */
 let held = [];
+/** @type {string[]} */
+let shownBefore = [];
 /** Messages this tab has just got by itself → when. @type {Map<string, number>} */
 const mine = new Map();
 
@@ -32,6 +34,20 @@ function heard({ detail: frame }) {
   if (holding) held.push(frame.ids);
   else void arrived(frame.ids);
 }
+
+/** Actions of this tab bring their articles with them. */
+function asked({ detail }) {
+  if (!changesTurns(detail)) return;
+  shownBefore = ids();
+  hold();
+}
+
+function answered({ detail }) {
+  if (changesTurns(detail)) release(ids().filter((id) => !shownBefore.includes(id)));
+}
+
+const changesTurns = (detail) => detail.target?.id === "turns" && detail.requestConfig.verb !== "get";
+const ids = () => articles().map((node) => node.dataset.message ?? "");
 
 /** @param {string} id */
 function isMine(id) {
@@ -76,11 +92,12 @@ function append(fresh) {
 
 /** Articles that htmx brought are as new as those we fetch. */
 function settled() {
-  const ids = articles().map((node) => node.dataset.message ?? "");
-  emit(BOUGH.changed, { ids });
+  emit(BOUGH.changed, { ids: ids() });
 }
 
 export function mount() {
+  on(HTMX.beforeRequest, asked);
+  on(HTMX.afterRequest, answered);
   on(BOUGH.swapped, settled);
   on(BOUGH.frame, heard);
 }

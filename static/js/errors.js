@@ -1,11 +1,15 @@
 // @ts-check
 /** What went wrong, in words: one sentence on what happened, what was kept, one button. */
 import { alert, announce } from "bough/announce";
+import { renewToken } from "bough/csrf";
 import { signInNotice } from "bough/dialogs";
 import { HTMX, on } from "bough/events";
 import { find, fragment } from "bough/page";
 import { toast } from "bough/toasts";
 import { say } from "bough/words";
+
+/** Elements whose request was made once more. @type {WeakSet<Element>} */
+const retried = new WeakSet();
 
 /** @typedef {{status: number, text?: string, headers?: {get(name: string): string | null}, timedOut?: boolean}} Failure */
 
@@ -33,6 +37,9 @@ function clock(seconds) {
   return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
 }
 
+/** The server's own words, where it gave some. @param {Failure} failure @returns {HTMLElement | null} */
+const ownWords = ({ text }) => find("[role=alert]", fragment(text ?? ""));
+
 /**
  * Explain a failure in its place; the server's own words where it gave some.
  * @param {Failure} failure
@@ -40,8 +47,8 @@ function clock(seconds) {
  */
 export function explain(failure, place) {
   if (failure.status === 401) return signInNotice();
-  const own = fragment(failure.text ?? "").querySelector("[role=alert]");
   if (!place) return raise(failure);
+  const own = ownWords(failure);
   if (own) place.replaceChildren(own);
   else place.replaceChildren(line(sentence(failure)));
   const seconds = Number(failure.headers?.get("Retry-After"));
@@ -76,18 +83,28 @@ function countDown(place, seconds) {
 /** Tell at the edge of the page. @param {Failure} failure */
 export function raise(failure) {
   if (failure.status === 401) return signInNotice();
-  const words = sentence(failure);
+  const words = ownWords(failure)?.textContent?.trim() || sentence(failure);
   const reload = failure.status === 403 ? { action: say("reload"), run: () => location.reload() } : {};
   toast({ text: words, error: true, ...reload });
   alert(words);
 }
 
-function refused({ detail }) {
+async function refused({ detail }) {
+  if (detail.xhr.status === 403 && (await askAgain(detail.elt))) return;
   const xhr = /** @type {XMLHttpRequest} */ (detail.xhr);
   const headers = { get: (/** @type {string} */ name) => xhr.getResponseHeader(name) };
   const failure = { status: xhr.status, text: xhr.responseText, headers };
   const place = /** @type {Element | undefined} */ (detail.elt)?.closest?.("form, [data-errors]");
   explain(failure, place ? find(".form-error", place) : null);
+}
+
+/** A page that was open too long has an old token: with a fresh one the same press is made once more. @param {HTMLElement} element */
+async function askAgain(element) {
+  if (retried.has(element) || !element.isConnected || !(await renewToken())) return false;
+  retried.add(element);
+  if (element instanceof HTMLFormElement) element.requestSubmit();
+  else element.click();
+  return true;
 }
 
 function unreached() {

@@ -16,9 +16,11 @@ import { mount as messages } from "bough/messages";
 import { mount as opening } from "bough/opening";
 import { mount as polling } from "bough/polling";
 import { mount as progress } from "bough/progress";
+import { mount as queue } from "bough/queue";
 import { mount as rename } from "bough/rename";
 import { mount as rows } from "bough/rows";
 import { mount as scroll } from "bough/scroll";
+import { mount as seen } from "bough/seen";
 import { mount as sending } from "bough/sending";
 import { mount as shortcuts } from "bough/shortcuts";
 import { mount as sidebar } from "bough/sidebar";
@@ -33,6 +35,6 @@ import { mount as toasts } from "bough/toasts";
 document.documentElement.classList.add("js");
 
 // Order matters where modules hear the same event: what paints comes before what tells about it, the socket last.
-const modules = [swaps, csrf, errors, dialogs, connection, stream, messages, arrivals, progress, announce, polling, stopping, sending, drafts, composer];
-modules.push(opening, editing, scroll, clipboard, menus, branches, sidebar, rows, rename, shortcuts, theme, toasts, socket);
+const modules = [swaps, csrf, errors, dialogs, connection, stream, messages, arrivals, progress, announce, polling, stopping, sending, queue, drafts, composer];
+modules.push(opening, editing, scroll, clipboard, menus, branches, sidebar, rows, seen, rename, shortcuts, theme, toasts, socket);
 for (const mount of modules) mount();

@@ -8,6 +8,9 @@ import { say } from "bough/words";
 
 /** Conversations whose rows move up once the pointer and the focus have left. @type {Map<string, HTMLElement>} */
 const waiting = new Map();
+/** Conversations whose rows are fetched in a moment. @type {Set<string>} */
+const due = new Set();
+const SOON = 150;
 
 const busy = () => Boolean(document.querySelector("#sidebar:hover, #sidebar:focus-within"));
 /** @param {string} id @returns {HTMLElement | null} */
@@ -15,7 +18,17 @@ const row = (id) => document.getElementById(`row-${id}`);
 
 function heard({ detail: frame }) {
   if (frame.type === "gone" || frame.what === "deleted") gone(frame.conversation);
-  else if (frame.type === "conversation") void refresh(frame.conversation);
+  else if (frame.type === "conversation") refreshSoon(frame.conversation);
+}
+
+/** One send changes a row several times in a moment: one look is enough. @param {string} id */
+function refreshSoon(id) {
+  if (due.has(id)) return;
+  due.add(id);
+  window.setTimeout(() => {
+    due.delete(id);
+    void refresh(id);
+  }, SOON);
 }
 
 /** @param {string} id */
@@ -25,7 +38,7 @@ function gone(id) {
 }
 
 /** Fetch a row; put it in its place, or at the top if something happened in its conversation. @param {string} id */
-export async function refresh(id) {
+async function refresh(id) {
   const reply = await ask(address.row(id));
   if (reply.status === 404 || (reply.ok && !reply.text.trim())) return gone(id);
   const fresh = find(`#row-${id}`, fragment(reply.text));
@@ -113,18 +126,8 @@ function mark() {
   }
 }
 
-/** What is looked at is read: the answer that ended here, and what was unread when it was opened. */
-async function seen() {
-  const id = conversationId();
-  if (!id || document.hidden) return;
-  const reply = await ask(address.seen(id), { method: "POST" });
-  const now = row(id);
-  if (reply.ok && now?.dataset.state === "unread") now.dataset.state = "idle";
-}
-
-function opened() {
-  mark();
-  if (row(conversationId())?.dataset.state === "unread") void seen();
+function sent({ detail }) {
+  refreshSoon(detail.conversation);
 }
 
 /** After a pause without a socket the list may have missed anything. */
@@ -134,12 +137,10 @@ function reconnected({ detail }) {
 
 export function mount() {
   on(BOUGH.frame, heard);
-  on(BOUGH.opened, opened);
-  on(BOUGH.ended, seen);
+  on(BOUGH.opened, mark);
+  on(BOUGH.sent, sent);
   on(BOUGH.socket, reconnected);
   on(BOUGH.swapped, mark);
-  on("visibilitychange", opened);
   on("pointerout", applySoon);
   on("focusout", applySoon);
-  opened();
 }

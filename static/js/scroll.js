@@ -24,7 +24,9 @@ function refreshJump() {
   if (!area || !button) return;
   const shown = jumpShown(!button.hidden, area.scrollTop);
   if (button.hidden === shown) button.hidden = !shown;
-  if (!shown) button.removeAttribute("data-new");
+  if (shown || !button.hasAttribute("data-new")) return;
+  button.removeAttribute("data-new");
+  label(button, say("jump"));
 }
 
 function scrolled(event) {
@@ -56,7 +58,6 @@ function pressed(event) {
   if (!button) return;
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   scroller()?.scrollTo({ top: 0, behavior: still ? "auto" : "smooth" });
-  label(/** @type {HTMLElement} */ (button), say("jump"));
 }
 
 /** WebKit has no scroll anchoring: text that grows below a reader would push what they read. */

@@ -11,6 +11,7 @@ import { post } from "bough/http";
 import { newId } from "bough/ids";
 import { adopt } from "bough/opening";
 import { box, composer, enliven, find, fragment, liveArticles, turns } from "bough/page";
+import { sendLater } from "bough/queue";
 import { say } from "bough/words";
 
 const LATE = 10_000;
@@ -29,7 +30,7 @@ async function send(form) {
   if (!field || sending) return;
   const text = field.value;
   if (!text.trim()) return hint(say("blank"));
-  if (liveArticles().length) return hint(say("busy"));
+  if (liveArticles().length) return sendLater();
   sending = true;
   hold();
   const fields = new FormData(form);
@@ -66,7 +67,11 @@ function accepted(form, bubble, reply) {
   else turns()?.append(...added);
   for (const node of added) enliven(node);
   const address = reply.headers.get("HX-Push-Url");
-  if (created && address) history.pushState({ htmx: true }, "", address);
+  if (created && address) {
+    // htmx answers the way back only for entries that carry its mark.
+    history.replaceState({ htmx: true }, "");
+    history.pushState({ htmx: true }, "", address);
+  }
   announce(say("announce_sent"));
   emit(BOUGH.changed, { ids });
   emit(BOUGH.sent, { conversation, created });

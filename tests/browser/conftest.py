@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 EMAIL = "ada@example.org"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 # Ended connections are part of what is tested; the console's other errors are not.
-EXPECTED = ("net::ERR_", "WebSocket connection to", "Failed to load resource")
+EXPECTED = ("net::ERR_", "WebSocket connection to", "Failed to load resource", "Response Status Error Code")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

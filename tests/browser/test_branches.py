@@ -163,3 +163,30 @@ def test_deleting_asks_with_the_focus_on_cancel(page: Page):
 
     expect(steps.answers(page)).to_have_count(0)
     expect(box(page)).to_be_focused()
+
+
+def test_an_old_token_is_renewed_and_the_action_goes_through(page: Page):
+    steps.ask(page, "Write 10 words")
+    page.evaluate(
+        """() => {
+          document.body.setAttribute("hx-headers", JSON.stringify({"X-CSRFToken": "x".repeat(64)}));
+          document.querySelectorAll("input[name=csrfmiddlewaretoken]").forEach(field => field.value = "x".repeat(64));
+        }"""
+    )
+    steps.button(steps.last(page), "Regenerate").click()
+
+    expect(_shown(page, "Previous version, 2 of 2")).to_be_visible()
+    steps.wait_ended(page)
+    expect(page.locator("#toasts .toast")).to_have_count(0)
+
+
+def test_a_deleted_message_can_be_brought_back(page: Page):
+    steps.ask(page, "Write 10 words")
+    steps.last(page).hover()
+    steps.button(steps.last(page), "Delete").click()
+    steps.button(page.get_by_role("alertdialog"), "Delete").click()
+    expect(steps.answers(page)).to_have_count(0)
+
+    steps.button(page.locator("#toasts"), "Undo").click()
+
+    expect(steps.answers(page)).to_have_count(1)

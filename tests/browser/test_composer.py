@@ -271,3 +271,29 @@ def test_an_old_token_is_renewed_and_the_send_goes_through(page: Page):
     steps.ask(page, "Write 10 words")
 
     expect(steps.said(page)).to_have_count(1)
+
+
+def test_enter_while_an_answer_is_written_waits_for_its_end(page: Page, upstream_all):
+    steps.send(page, "Go", model="openai/fake-gate")
+    expect(steps.last(page)).to_contain_text("Before the gate.")
+    steps.choose(page, "demo/bough")
+    box(page).fill("Write 10 words")
+    box(page).press("Enter")
+    expect(page.locator("#queue-note")).to_contain_text("Will be sent when the answer ends")
+    expect(box(page)).to_have_value("Write 10 words")
+
+    upstream_all.release()
+
+    expect(steps.said(page)).to_have_count(2)
+    expect(page.locator("#queue-note")).to_have_count(0)
+    steps.wait_ended(page)
+    expect(steps.answers(page)).to_have_count(2)
+
+
+def test_back_from_a_first_message_leads_to_a_new_one(page: Page):
+    steps.ask(page, "Write 10 words")
+
+    page.go_back()
+
+    expect(page.locator("article")).to_have_count(0)
+    expect(page.locator(".starters")).to_be_visible()

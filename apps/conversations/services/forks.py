@@ -19,7 +19,6 @@ from apps.conversations.services import live
 from apps.conversations.services.conversations import clean_title, family_of, get
 from apps.conversations.services.lineage import from_column, lineage, to_column
 from apps.conversations.services.messages import get_message, lock
-from apps.core.errors import NotFound
 from apps.core.ids import new_id
 
 BATCH = 500
@@ -138,26 +137,24 @@ def _copy_path(message: Message, copy: Conversation) -> UUID:
     run = Run.objects.create(conversation=copy)
     columns = ", ".join(COPIED)
     values = ", ".join(INTERRUPTED if name == "status" else f"original.{name}" for name in COPIED)
-    ids, last = _ids_from_the_top(message), None
+    pairs = _pairs(message)
     with connection.cursor() as cursor:
-        while batch := list(islice(ids, BATCH)):
-            pairs: list[UUID | str] = []
-            for pk in batch:
-                above, last = last, new_id()
-                pairs += [to_column(pk), to_column(last), to_column(above or last)]
-            marks = ", ".join(["(%s, %s, %s)"] * len(batch))
-            sql = COPY.format(columns=columns, values=values, pairs=marks)
-            cursor.execute(sql, [to_column(copy.pk), to_column(run.pk), *pairs])
-    if last is None:
-        raise NotFound
-    return last
+        while batch := list(islice(pairs, BATCH)):
+            sql = COPY.format(columns=columns, values=values, pairs=", ".join(["(%s, %s, %s)"] * len(batch)))
+            ids = [to_column(pk) for pair in batch for pk in pair]
+            cursor.execute(sql, [to_column(copy.pk), to_column(run.pk), *ids])
+    return Message.objects.values_list("pk", flat=True).get(run=run, depth=message.depth)
 
 
-def _ids_from_the_top(message: Message) -> Iterator[UUID]:
-    """Read the ids of a path, the first message first."""
+def _pairs(message: Message) -> Iterator[tuple[UUID, UUID, UUID]]:
+    """Pair each id of a path with a new one and the new parent's, the first message first."""
+    above = None
     for stretch in reversed(lineage(message).stretches):
         rows = Message.objects.filter(run_id=stretch.run_id, depth__lte=stretch.to_depth)
-        yield from rows.order_by("depth").values_list("pk", flat=True).iterator(chunk_size=BATCH)
+        for pk in rows.order_by("depth").values_list("pk", flat=True).iterator(chunk_size=BATCH):
+            new = new_id()
+            yield pk, new, above or new
+            above = new
 
 
 def _read_excerpts(root_id: UUID) -> dict[UUID, _Excerpts]:

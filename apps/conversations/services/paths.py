@@ -228,10 +228,8 @@ def _get(conversation: Conversation, message_id: str | UUID) -> Message:
 
 
 def _at_depth(path: Lineage, depth: int) -> Message:
-    place = path.place_at(depth)
-    if place is None:
-        raise NotFound
-    return Message.objects.get(run_id=place.run_id, depth=place.depth)
+    run_ids = [stretch.run_id for stretch in path.stretches if stretch.from_depth <= depth <= stretch.to_depth]
+    return Message.objects.get(run_id__in=run_ids, depth=depth)
 
 
 def _cursor_above(messages: Sequence[Message]) -> str | None:

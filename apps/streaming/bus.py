@@ -4,7 +4,7 @@ Events on a live topic: `delta` {delta: Delta}, `resync` {}, `status` {word}, `e
 Other topics: "generations" (`queued`), "stop" (`stop` {generation}), `user_topic(id)` (frames for that user's sockets).
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -74,7 +74,18 @@ class Bus(Protocol):
         """
 
     async def append(self, delta: Delta) -> None:
-        """Add a delta to the snapshot, then publish it."""
+        """Add a delta to the snapshot, then publish it.
+
+        An older attempt than the one held is ignored. Whoever asks this bus for a snapshot or subscribes later finds
+        the delta in the snapshot; that it has left the process by the return is not promised.
+        Raises: ValueError if text before the delta is missing.
+        """
+
+    async def append_many(self, deltas: Iterable[Delta]) -> None:
+        """Append the deltas of many answers, in order: what one flush carries.
+
+        Raises: ValueError as `append` does; deltas before the wrong one are kept.
+        """
 
     async def snapshot(self, live: str) -> Snapshot | None:
         """Read an answer as it stands; None if nothing is held."""

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -172,6 +172,11 @@ class MemoryBus:
         if not held.parts.write(delta.part, delta.kind, delta.offset, delta.text):
             raise ValueError(f"Delta at {delta.part}:{delta.offset} does not continue {held.parts.position}.")
         self._spread(live_topic(delta.live), {"type": "delta", "delta": delta})
+
+    async def append_many(self, deltas: Iterable[Delta]) -> None:
+        """Append the deltas of many answers, in order."""
+        for delta in deltas:
+            await self.append(delta)
 
     async def snapshot(self, live: str) -> Snapshot | None:
         """Read an answer as it stands; None if nothing is held."""

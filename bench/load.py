@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, fields, replace
@@ -16,7 +17,7 @@ import aiohttp
 from bench.processes import Clock, Process, memory_mib, profiled, quiet
 from bench.readers import ApiReader, PageReader, Reader, ReadError, RelayReader
 from bench.server import Provider, running_bough, running_provider, running_relay
-from bench.table import table
+from bench.table import cell, table
 from bench.tokens import Tally, now, percentile
 
 TTFT_MS = 50
@@ -88,7 +89,7 @@ async def run(
         for count in answers:
             for target in found:
                 rows.append(await _median_row(target, provider, count, runs))
-                print(rows[-1], flush=True)
+                print(" ".join(cell(value) for value in rows[-1].cells()), file=sys.stderr, flush=True)
     errors = [f"* {row.answers} {row.target}: {row.errors[0]}\n" for row in rows if row.errors]
     return f"{table(HEAD, [row.cells() for row in rows])}\n\n{''.join(errors)}"
 

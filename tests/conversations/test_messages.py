@@ -121,9 +121,7 @@ def test_a_stranger_finds_no_conversation(user, stranger, sent):
     before = rows()
     for act in (
         lambda: messages.send(user=stranger, conversation_id=sent.conversation.pk, content="x"),
-        lambda: messages.regenerate(
-            user=stranger, conversation_id=sent.conversation.pk, message_id=sent.answers[0].pk
-        ),
+        lambda: messages.regenerate(user=stranger, conversation_id=sent.conversation.pk, message_id=sent.answers[0].pk),
         lambda: messages.edit(
             user=stranger, conversation_id=sent.conversation.pk, message_id=sent.user_message.pk, content="x"
         ),
@@ -198,9 +196,7 @@ def test_editing_an_answer_as_a_branch_asks_no_model(user, sent):
 
 
 def test_continuing_goes_on_in_the_same_message(user, sent):
-    continued = messages.continue_answer(
-        user=user, conversation_id=sent.conversation.pk, message_id=sent.answers[0].pk
-    )
+    continued = messages.continue_answer(user=user, conversation_id=sent.conversation.pk, message_id=sent.answers[0].pk)
     assert continued.answers[0].pk == sent.answers[0].pk
     assert continued.generations[0].request["continuation"] is True
     assert Message.objects.count() == 2

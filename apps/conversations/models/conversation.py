@@ -73,7 +73,9 @@ class Conversation(models.Model):
     branch_from_message = models.ForeignKey(
         "conversations.Message", null=True, blank=True, on_delete=models.SET_NULL, related_name="+", db_constraint=False
     )
-    root_conversation = models.ForeignKey("self", on_delete=models.DO_NOTHING, related_name="family", db_constraint=False)
+    root_conversation = models.ForeignKey(
+        "self", on_delete=models.DO_NOTHING, related_name="family", db_constraint=False
+    )
     branch_id = models.UUIDField(null=True, blank=True)
 
     # Not columns: what tells it from its family, set by forks.family.
@@ -86,7 +88,9 @@ class Conversation(models.Model):
         constraints = [
             # Choice sets hold in the database, not only in forms.
             models.CheckConstraint(name="conversation_status_known", condition=Q(status__in=ConversationStatus.values)),
-            models.CheckConstraint(name="conversation_title_source_known", condition=Q(title_source__in=TitleSource.values)),
+            models.CheckConstraint(
+                name="conversation_title_source_known", condition=Q(title_source__in=TitleSource.values)
+            ),
         ]
         indexes = [
             # The sidebar and GET /api/chats: one user's, newest change first, by keyset.

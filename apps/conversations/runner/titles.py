@@ -93,5 +93,3 @@ def _store(conversation_id: UUID, title: str, lease: Lease) -> None:
         conversation = Conversation.objects.get(pk=conversation_id)
         if named:
             live.publish_conversation(conversation, what="changed")
-
-

@@ -27,7 +27,12 @@ RESTARTING = (GenerationState.INTERRUPTED, "", "restarted", "The server restarte
 NO_FIRST = (GenerationState.FAILED, "", TIMED_OUT, "The model did not begin to answer in time.")
 NO_MORE = (GenerationState.FAILED, "", TIMED_OUT, "The model stopped sending. The text so far is kept.")
 TOO_SLOW = (GenerationState.FAILED, "time_limit", TIMED_OUT, "The answer took too long. The text so far is kept.")
-TOO_LARGE = (GenerationState.FAILED, "size_limit", "answer_too_long", "The answer grew too long. The text so far is kept.")
+TOO_LARGE = (
+    GenerationState.FAILED,
+    "size_limit",
+    "answer_too_long",
+    "The answer grew too long. The text so far is kept.",
+)
 CUT_SHORT = (GenerationState.INTERRUPTED, "", "cut_off", "The connection to the model broke. The text so far is kept.")
 BROKEN = (GenerationState.FAILED, "", "internal", "Something broke on our side. The text so far is kept.")
 
@@ -154,7 +159,12 @@ class AnswerWriter:
         if not self.finish_reason:
             return CUT_SHORT
         if self.finish_reason == "content_filter":
-            return (GenerationState.FAILED, "content_filter", ErrorKind.FILTERED.value, "The provider withheld this answer.")
+            return (
+                GenerationState.FAILED,
+                "content_filter",
+                ErrorKind.FILTERED.value,
+                "The provider withheld this answer.",
+            )
         if not joined_text(self.parts()).strip():
             said = f"The model returned nothing (stop reason: {self.finish_reason})."
             return (GenerationState.FAILED, self.finish_reason, "empty", said)

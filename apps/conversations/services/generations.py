@@ -411,6 +411,4 @@ def _lease_end() -> Any:
 
 
 def _dead() -> Exists:
-    return Exists(
-        Generation.objects.filter(pk=OuterRef("pk"), state=GenerationState.RUNNING, lease_until__lt=Now())
-    )
+    return Exists(Generation.objects.filter(pk=OuterRef("pk"), state=GenerationState.RUNNING, lease_until__lt=Now()))

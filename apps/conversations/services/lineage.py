@@ -13,14 +13,17 @@ from django.db import connection
 
 from apps.conversations.models import Conversation, Message
 
-# One text for SQLite and PostgreSQL.
+# One text for SQLite and PostgreSQL. Subqueries, not a join: PostgreSQL would read a small table of runs at each step.
 LINEAGE = """
 WITH RECURSIVE up (run_id, parent_id, from_depth, to_depth, step) AS (
     SELECT id, parent_id, COALESCE(parent_depth + 1, 0), CAST(%s AS integer), 0
     FROM conversations_run WHERE id = %s
     UNION ALL
-    SELECT run.id, run.parent_id, COALESCE(run.parent_depth + 1, 0), up.from_depth - 1, up.step + 1
-    FROM up JOIN conversations_run run ON run.id = up.parent_id
+    SELECT up.parent_id,
+        (SELECT run.parent_id FROM conversations_run run WHERE run.id = up.parent_id),
+        (SELECT COALESCE(run.parent_depth + 1, 0) FROM conversations_run run WHERE run.id = up.parent_id),
+        up.from_depth - 1, up.step + 1
+    FROM up WHERE up.parent_id IS NOT NULL
 )
 SELECT run_id, from_depth, to_depth FROM up ORDER BY step
 """

@@ -45,7 +45,12 @@ def publish_conversation(conversation: Conversation, *, what: str) -> None:
     """Tell the owner's tabs that a row of the list changed; `what` is created, changed, deleted or restored."""
     publish(
         user_topic(conversation.owner_id),
-        {"type": "conversation", "conversation": str(conversation.pk), "what": what, "title": conversation.display_title},
+        {
+            "type": "conversation",
+            "conversation": str(conversation.pk),
+            "what": what,
+            "title": conversation.display_title,
+        },
     )
 
 

@@ -226,6 +226,15 @@ def test_choosing_a_version_moves_there_for_good(signed_in, conversation, path):
     assert reload(conversation).active_leaf_id == other.pk
 
 
+def test_a_version_far_above_the_leaf_comes_with_all_below_it(signed_in, conversation, path):
+    other = make_message(conversation=conversation, parent=path[0], text="Short.", stand=False)
+    make_path(conversation=conversation, length=120, parent=path[3])
+    signed_in.post(address("message_select", conversation, other))
+    page = html(signed_in.post(address("message_select", conversation, path[1]), headers=HTMX))
+    assert f'id="m-{path[1].pk}"' in page
+    assert page.count("<article") >= 123
+
+
 def test_deleting_says_how_many_would_go(signed_in, conversation, path):
     page = html(signed_in.get(address("message_delete", conversation, path[1])))
     assert "Delete this message and the 2 below it?" in page

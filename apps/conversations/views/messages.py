@@ -190,7 +190,7 @@ def _refused(
 def _path(request: frame.SignedInRequest, conversation_id: str, message_id: Any) -> HttpResponse:
     """Answer with the path on which the owner stands now."""
     if is_htmx(request):
-        return pages.path_part(request, conversation_id)
+        return pages.path_part(request, conversation_id, through=message_id)
     anchor = f"#m-{message_id}" if message_id else ""
     return frame.see_other(f"{reverse('conversations:detail', args=[conversation_id])}{anchor}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -16,8 +17,10 @@ from apps.conversations.models import Conversation
 from apps.conversations.services import conversations, forks, generations, overview, paths
 from apps.conversations.views import frame
 from apps.core.http import is_htmx, render_page, wants_part
+from apps.core.ids import parse_id
 
 LONGEST_PREFILL = 5_000
+MOST_PAGES = 8
 # Source: htmx; a polling element stops when it hears this.
 STOP_POLLING = 286
 
@@ -141,10 +144,21 @@ def path_context(request: frame.SignedInRequest, conversation: Conversation, pag
     return {"turns": turns, "older": older, "notice": _leaf_notice(page)}
 
 
-def path_part(request: frame.SignedInRequest, conversation_id: str | UUID) -> HttpResponse:
-    """Answer htmx with the turns of the path on which the owner stands now; notices come out of band."""
+def path_part(
+    request: frame.SignedInRequest, conversation_id: str | UUID, *, through: str | UUID | None = None
+) -> HttpResponse:
+    """Answer htmx with the turns of the path on which the owner stands now; notices come out of band.
+
+    Shape: reaches up to the message `through`, so that it can stay where it stood, but at most eight pages.
+    """
     conversation = conversations.get(user=request.user, conversation_id=conversation_id)
     page = paths.path_page(conversation=conversation)
+    wanted = parse_id(through)
+    for _more in range(MOST_PAGES - 1):
+        if wanted is None or page.next_cursor is None or any(message.pk == wanted for message in page.messages):
+            break
+        above = paths.path_page(conversation=conversation, cursor=page.next_cursor)
+        page = replace(page, messages=above.messages + page.messages, next_cursor=above.next_cursor)
     return render_page(request, "conversations/_path.html", path_context(request, conversation, page))
 
 

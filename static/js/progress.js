@@ -27,7 +27,7 @@ function show(element) {
   if (phases.get(message)?.phase !== phase) phases.set(message, { phase, since: performance.now() });
   const seconds = Math.floor((performance.now() - (phases.get(message)?.since ?? 0)) / 1000);
   if (phase === "writing") setState(message, "");
-  else if (phase === "thinking") setState(message, say("state_thinking", { seconds }), phase);
+  else if (phase === "thinking") setState(message, seconds ? say("state_thinking", { seconds }) : say("state_begins"), phase);
   else if (seconds >= LONG_WAIT) setState(message, say("state_waiting", { seconds }), phase);
 }
 

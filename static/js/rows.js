@@ -35,6 +35,7 @@ function refreshSoon(id) {
 function gone(id) {
   waiting.delete(id);
   row(id)?.remove();
+  if (id === conversationId()) toast({ text: say("deleted_elsewhere"), error: true });
 }
 
 /** Fetch a row; put it in its place, or at the top if something happened in its conversation. @param {string} id */

@@ -15,7 +15,8 @@ async function seen() {
   if (reply.ok && now?.dataset.state === "unread") now.dataset.state = "idle";
 }
 
-function looked() {
+/** Back at this tab: only if something came meanwhile. */
+function returned() {
   if (row()?.dataset.state === "unread") void seen();
 }
 
@@ -26,7 +27,7 @@ function ended({ detail }) {
 
 export function mount() {
   on(BOUGH.ended, ended);
-  on(BOUGH.opened, looked);
-  on("visibilitychange", looked);
-  looked();
+  on(BOUGH.opened, seen);
+  on("visibilitychange", returned);
+  void seen();
 }

@@ -124,3 +124,45 @@ def test_a_deleted_conversation_leaves_the_other_tabs_list(page: Page, other: Pa
     expect(other.locator(f"#row-{conversation}")).to_have_count(0)
     steps.button(page.locator("#toasts"), "Undo").click()
     expect(other.locator(f"#row-{conversation}")).to_have_count(1)
+
+
+def test_a_message_deleted_in_one_tab_leaves_the_other(page: Page, other: Page):
+    steps.last(page).hover()
+    steps.button(steps.last(page), "Delete").click()
+    steps.button(page.get_by_role("alertdialog"), "Delete").click()
+
+    expect(steps.answers(other)).to_have_count(0)
+    expect(steps.said(other)).to_have_count(1)
+
+
+def test_an_answer_that_ends_elsewhere_is_told_and_marked(page: Page, other: Page, upstream_all):
+    conversation = page.url.rstrip("/").rsplit("/", 1)[-1]
+    other.goto("/")
+    steps.send(page, "Go on", model="openai/fake-gate")
+    row = other.locator(f"#row-{conversation}")
+    expect(row).to_have_attribute("data-state", "running")
+    page.goto("/")
+
+    upstream_all.release()
+
+    expect(row).to_have_attribute("data-state", "unread")
+    expect(other.locator("#toasts")).to_contain_text("Answer ready")
+
+
+def test_the_list_does_not_move_under_the_pointer(context: BrowserContext, page: Page):
+    steps.ask(page, "Write 10 words about elms")
+    first = steps.path_of(page)
+    page.goto("/")
+    steps.ask(page, "Write 10 words about yews")
+    top = page.locator(".row").first.get_attribute("id")
+    page.locator(".row").first.hover()
+    elsewhere = context.new_page()
+    elsewhere.goto(first)
+
+    steps.ask(elsewhere, "Write 11 words")
+
+    expect(elsewhere.locator(".row").first).not_to_have_attribute("id", top or "")
+    page.wait_for_timeout(500)
+    assert page.locator(".row").first.get_attribute("id") == top
+    page.mouse.move(900, 300)
+    expect(page.locator(".row").first).not_to_have_attribute("id", top or "")

@@ -88,6 +88,26 @@ class Bench:
             lambda: bulk.build_conversation(user=self.user, messages=options.messages, forks=options.forks),
         )
 
+    def measure_nested(self, conversation):
+        """Fork at each step, always going on in the second child: as many runs on one path as there are forks."""
+        from django.db import transaction  # noqa: PLC0415
+        from django.utils import timezone  # noqa: PLC0415
+
+        from apps.conversations.services import nodes, paths  # noqa: PLC0415
+
+        parent = None
+        with transaction.atomic():
+            for _ in range(self.options.forks):
+                for _sibling in range(2):
+                    child = nodes.add_message(
+                        conversation=conversation, parent=parent, role="user", parts=[], now=timezone.now()
+                    )
+                parent = child
+        name = "ancestor test on a path through as many runs as forks"
+        self.timed(name, "forked", lambda: paths.lineage(parent))
+        assert len(paths.lineage(parent).stretches) == self.options.forks
+        self.rows[name]["deep"] = float("nan")
+
     def timed_once(self, name, column, call):
         begun = time.perf_counter()
         result = call()
@@ -185,6 +205,7 @@ def report(options, connection):
         cursor.execute("ANALYZE")
     bench.measure("deep", bench.deep)
     bench.measure("forked", bench.wide)
+    bench.measure_nested(bench.wide)
     print(f"{options.database}, {options.messages:,} messages each, {options.forks:,} forks, milliseconds\n")
     print("| | one path | with forks |\n|---|---|---|")
     for name, found in bench.rows.items():

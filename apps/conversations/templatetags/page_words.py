@@ -31,6 +31,7 @@ WORDS = {
     "dismiss": _("Dismiss"),
     "error_conflict": _("The conversation changed in another tab."),
     "error_csrf": _("This page was open too long. Reload to go on."),
+    "deleted_elsewhere": _("This conversation was deleted."),
     "error_gone": _("It doesn't exist or isn't yours."),
     "error_limit": _("Limit reached. Next in {time}."),
     "error_limit_over": _("You can send again now."),
@@ -73,6 +74,7 @@ WORDS = {
     "stopping": _("Stopping…"),
     "switch_failed": _("Couldn't switch. You are where you were."),
     "undo": _("Undo"),
+    "state_begins": _("Thinking"),
 }
 
 

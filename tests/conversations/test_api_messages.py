@@ -3,7 +3,7 @@
 import pytest
 
 from apps.conversations.models import Message, MessageRevision, MessageStatus
-from apps.conversations.services import generations, messages
+from apps.conversations.services import leases, messages
 from tests.conversations.answers import end_all
 from tests.conversations.api_calls import by_session
 from tests.factories import make_conversation, make_message, make_path, reload
@@ -273,5 +273,5 @@ def test_stopping_names_what_it_stopped(calls, chat):
 
 def test_a_page_shows_an_answer_being_written_as_streaming(calls, chat, user):
     messages.send(user=user, conversation_id=chat.pk, content="Hello")
-    generations.claim(owner="test:1:a", limit=5)
+    leases.claim(owner="test:1:a", limit=5)
     assert calls.get(f"/chats/{chat.pk}/messages").json()["messages"][1]["status"] == "streaming"

@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 
 from apps.conversations.models import GenerationState, Message, Run
-from apps.conversations.services import branches, generations, live, messages
+from apps.conversations.services import branches, leases, live, messages
 from apps.core.db import in_db
 from apps.core.errors import Conflict, NotFound
 from tests.factories import make_conversation, make_message, make_path, make_user, reload, standing_ids
@@ -216,7 +216,7 @@ def test_deleting_stops_the_answer_that_is_written_inside(user):
 
 def test_deleting_asks_a_running_answer_inside_to_stop_and_leaves_one_outside_alone(user):
     sent = messages.send(user=user, conversation_id=None, content="Hello")
-    (running,) = generations.claim(owner="test:1:a", limit=1)
+    (running,) = leases.claim(owner="test:1:a", limit=1)
     conversation = reload(sent.conversation)
     other = make_message(conversation=conversation, parent=sent.user_message, stand=False)
     branches.delete_message(user=user, conversation_id=conversation.pk, message_id=other.pk)

@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 
 from apps.conversations.models import Conversation, Generation, Message, MessageRevision, MessageStatus, Role
-from apps.conversations.services import generations, messages
+from apps.conversations.services import generations, leases, messages
 from apps.core import errors
 
 pytestmark = pytest.mark.django_db
@@ -12,14 +12,14 @@ pytestmark = pytest.mark.django_db
 
 def end_all(text="An answer."):
     """Let every active generation end well, as a runner would."""
-    for generation in generations.claim(owner="test:1:a", limit=50):
+    for generation in leases.claim(owner="test:1:a", limit=50):
         lease = generations.Lease(generation.pk, "test:1:a", generation.attempt)
         if generation.message_id is None:
-            generations.finish_quietly(lease, state="completed")
+            leases.finish_title(lease, state="completed")
         else:
             parts = [{"type": "text", "text": text}]
             ids = (generation.message_id, generation.conversation_id)
-            generations.finish(generations.Ending(lease, *ids, "completed", parts, "stop"))
+            leases.finish(generations.Ending(lease, *ids, "completed", parts, "stop"))
 
 
 def rows():

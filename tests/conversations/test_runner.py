@@ -9,7 +9,7 @@ from django.utils import timezone
 from apps.conversations.models import Conversation, Generation, GenerationState, Message, MessageStatus
 from apps.conversations.runner.limits import Limits
 from apps.conversations.runner.runner import Runner
-from apps.conversations.services import generations, messages, reading
+from apps.conversations.services import generations, leases, messages, reading
 from apps.core.db import in_db
 from apps.providers.base import Finished, ReasoningDelta, TextDelta, UsageReport
 from apps.providers.errors import ErrorKind, ProviderError
@@ -157,7 +157,7 @@ async def test_an_answer_over_the_size_limit_ends_with_its_reason(bus, user, scr
     scripted.add(["ééééééé", "more", END])
     message = await ended(bus, await send(user))
     await runner.drain(0)
-    assert (message.finish_reason, message.text) == ("size_limit", "ééééééé")
+    assert (message.finish_reason, message.text) == ("size_limit", "ééééé")
 
 
 async def test_text_is_kept_while_it_is_written(runner, bus, user, scripted):
@@ -263,22 +263,22 @@ def test_looking_at_a_conversation_sweeps_what_died_in_it(user):
 
 def test_a_runner_that_lost_its_lease_writes_nothing(user):
     sent = messages.send(user=user, conversation_id=None, content="Hi")
-    (mine,) = generations.claim(owner="a:1:a", limit=5)
+    (mine,) = leases.claim(owner="a:1:a", limit=5)
     zombie = generations.Lease(mine.pk, "a:1:a", mine.attempt)
     Generation.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
     generations.sweep()
-    (again,) = generations.claim(owner="b:1:b", limit=5)
+    (again,) = leases.claim(owner="b:1:b", limit=5)
     parts = [{"type": "text", "text": "zombie"}]
-    generations.keep([generations.Progress(zombie, sent.answers[0].pk, parts, True)])
+    leases.keep([leases.Progress(zombie, sent.answers[0].pk, parts, True)])
     ids = (sent.answers[0].pk, sent.conversation.pk)
-    assert not generations.finish(generations.Ending(zombie, *ids, "completed", parts, "stop"))
+    assert not leases.finish(generations.Ending(zombie, *ids, "completed", parts, "stop"))
     assert Message.objects.get(pk=sent.answers[0].pk).parts == []
     assert Generation.objects.get(pk=again.pk).lease_owner == "b:1:b"
 
 
 async def test_what_a_dead_process_of_this_host_left_is_ended_at_start(bus, user):
     sent = await send(user)
-    dead = generations.runner_name().split(":")
+    dead = leases.runner_name().split(":")
     await in_db(running, sent, owner=f"{dead[0]}:{2**22 + 1}:x", parts=[{"type": "text", "text": "Left"}])
     await in_db(Generation.objects.update, lease_until=timezone.now() + timedelta(seconds=30))
     runner = Runner(bus, limits=Limits(heartbeat_seconds=0.05))

@@ -27,7 +27,7 @@ from apps.conversations.schemas.messages import (
     Started,
     message_out,
 )
-from apps.conversations.services import branches, conversations, messages, paths, progress
+from apps.conversations.services import access, branches, conversations, messages, paths, progress
 from apps.core.errors import Malformed, NotFound
 
 router = Router(tags=["messages"], by_alias=True)
@@ -151,7 +151,7 @@ def message_select(request: HttpRequest, chat_id: str, message_id: str) -> Leaf:
 def message_update(request: HttpRequest, chat_id: str, message_id: str, given: MessageChanges) -> MessageOut:
     user = caller(request)
     if given.favourite is None:
-        message = messages.get_message(conversations.get(user=user, conversation_id=chat_id), message_id)
+        message = access.get_message(conversations.get(user=user, conversation_id=chat_id), message_id)
     else:
         message = messages.set_favourite(
             user=user, conversation_id=chat_id, message_id=message_id, favourite=given.favourite

@@ -20,7 +20,7 @@ from apps.conversations.schemas.base import clamped
 from apps.conversations.schemas.messages import Started, Stop, Stopped
 from apps.conversations.schemas.streams import StreamEnd, StreamError, StreamStart, end_of
 from apps.conversations.services import generations, live, progress, reading
-from apps.conversations.services.messages import Sent
+from apps.conversations.services.answers import Sent
 from apps.core.db import in_db
 from apps.streaming.answers import Delta, Snapshot
 from apps.streaming.readers import End, follow

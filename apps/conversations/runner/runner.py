@@ -1,4 +1,4 @@
-"""The runner: one loop that claims queued generations, keeps their leases, and has their answers written and flushed.
+"""The runner: loops that claim queued generations, keep their leases, and have their answers written and flushed.
 
 It lives in the web process or in a process of its own; what it does is the same.
 """
@@ -8,16 +8,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from django.db import OperationalError
+from django.db import InterfaceError, OperationalError
 
 from apps.conversations.models import Generation, GenerationState, Message, Purpose
 from apps.conversations.runner.limits import Limits
 from apps.conversations.runner.titles import write_title
 from apps.conversations.runner.writer import BROKEN, RESTARTING, STOPPED, AnswerWriter, provider_for
-from apps.conversations.services import generations, live
+from apps.conversations.services import generations, leases, live
 from apps.conversations.services.context import build_context
 from apps.conversations.services.generations import Ending, Lease
 from apps.core.db import in_db
@@ -27,8 +29,13 @@ from apps.streaming.bus import Bus
 
 log = logging.getLogger(__name__)
 CONTEXT_MESSAGES = 50
-# A database that is away: how often and how long an ending is tried again before the sweeper has to take over.
-FINISH_PAUSES = (0.1, 0.3, 1.0, 3.0, 5.0, 10.0)
+CLAIM_AT_ONCE = 50
+SWEEP_EVERY_BEATS = 15
+AWAY = (OperationalError, InterfaceError)
+# A database that is away: the pause before an ending is tried again doubles up to this.
+LONGEST_PAUSE_SECONDS = 10.0
+# After the grace, so long may endings take to be written.
+LAST_WRITES_SECONDS = 15.0
 
 
 class Runner:
@@ -38,11 +45,13 @@ class Runner:
         self.bus = bus
         self.limits = limits or Limits.from_settings()
         self.concurrency = concurrency
-        self.name = generations.runner_name()
+        self.name = leases.runner_name()
         self._writers: dict[UUID, AnswerWriter] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._loops: list[asyncio.Task[Any]] = []
+        self._answers: set[asyncio.Task[None]] = set()
+        self._titles: dict[UUID, asyncio.Task[None]] = {}
+        self._loops: list[asyncio.Task[None]] = []
         self._draining = False
+        self._swept = False
         self._over = asyncio.Event()
         self._work = asyncio.Event()
         self._fresh: set[AnswerWriter] = set()
@@ -52,33 +61,36 @@ class Runner:
     @property
     def active(self) -> int:
         """Count the generations in hand."""
-        return len(self._tasks)
+        return len(self._answers) + len(self._titles)
 
     async def start(self) -> None:
-        """Begin: sweep what dead processes left, then claim and write until drained."""
+        """Begin: sweep what dead processes left, then claim and write until drained.
+
+        A database that is away now is tried again by the heartbeat.
+        """
         self._bells = await self.bus.subscribe(live.QUEUED, live.STOPS)
-        await in_db(self._sweep_at_start)
+        await self._sweep_at_start()
         self._work.set()
-        loops = (self._listen(), self._claim(), self._beat(), self._flush(), self._keep())
-        self._loops = [asyncio.create_task(loop) for loop in loops]
-        for loop in self._loops:
-            loop.add_done_callback(_say_if_broken)
+        loops = (self._listen, self._claim, self._beat, self._flush, self._keep)
+        self._loops = [asyncio.create_task(self._tend(loop)) for loop in loops]
 
     async def drain(self, grace_seconds: float | None = None) -> None:
         """Take nothing new, let answers finish for the grace time, interrupt the rest with all text kept."""
         self._draining = True
-        grace = self.limits.drain_seconds if grace_seconds is None else grace_seconds
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace)
+        for task in list(self._titles.values()):
+            task.cancel()  # a name is a comfort: the next runner makes it
+        if self._answers:
+            grace = self.limits.drain_seconds if grace_seconds is None else grace_seconds
+            await asyncio.wait(self._answers, timeout=grace)
         self.interrupt_all()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=15)
+        if last := self._answers | set(self._titles.values()):
+            await asyncio.wait(last, timeout=LAST_WRITES_SECONDS)
         await self._bells.close()
-        # Not cancelled: a statement of theirs that is under way would outlive them.
+        # The loops are not cancelled: a statement of theirs that is under way would outlive them.
         self._over.set()
         for event in (self._work, self._keep_now, self._flushed):
             event.set()
-        await asyncio.gather(*self._loops, return_exceptions=True)
+        await asyncio.gather(*self._loops)
 
     def interrupt_all(self) -> None:
         """End all answers now, with their text kept."""
@@ -87,6 +99,15 @@ class Runner:
 
     # --- loops ---------------------------------------------------------------------------------------------------
 
+    async def _tend(self, loop: Callable[[], Awaitable[None]]) -> None:
+        """Keep a loop going whatever breaks in it: one bad answer must not end the work on all others."""
+        while not self._over.is_set():
+            try:
+                await loop()
+            except Exception:
+                log.exception("runner-loop-broke", extra={"fields": {"loop": getattr(loop, "__name__", "")}})
+                await _wait(self._over, self.limits.heartbeat_seconds)
+
     async def _listen(self) -> None:
         """Hear bells and stops; the heartbeat finds what is missed."""
         async for topic, event in self._bells:
@@ -94,6 +115,7 @@ class Runner:
                 self._stop(UUID(event["generation"]))
             else:
                 self._work.set()
+        await self._over.wait()
 
     def _stop(self, generation_id: UUID) -> None:
         if writer := self._writers.get(generation_id):
@@ -104,28 +126,30 @@ class Runner:
         while not self._over.is_set():
             await _wait(self._work, self.limits.heartbeat_seconds)
             self._work.clear()
-            free = self.concurrency - len(self._tasks)
+            free = self.concurrency - self.active
             if self._draining or free <= 0:
                 continue
             try:
-                claimed = await in_db(_claim_with_paths, owner=self.name, limit=min(free, 50))
-            except OperationalError:
+                claimed = await in_db(_claim_with_paths, owner=self.name, limit=min(free, CLAIM_AT_ONCE))
+            except AWAY:
                 log.warning("claim-failed")
-                continue
-            if self._draining:
-                for generation, _ in claimed:
-                    await in_db(generations.hand_back, Lease(generation.pk, self.name, generation.attempt))
                 continue
             for generation, path in claimed:
                 self._begin(generation, path)
-            if len(claimed) == 50:
+            if len(claimed) == CLAIM_AT_ONCE:
                 self._work.set()
 
     def _begin(self, generation: Generation, path: list[Message]) -> None:
-        task = asyncio.create_task(self._run(generation, path))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(_say_if_broken)
+        lease = Lease(generation.pk, self.name, generation.attempt)
+        generations.take_in_hand(generation.pk)
+        if generation.purpose == Purpose.TITLE:
+            task = self._titles[generation.pk] = asyncio.create_task(self._name(generation, lease))
+            task.add_done_callback(lambda _: self._titles.pop(generation.pk, None))
+        else:
+            task = asyncio.create_task(self._answer(generation, path, lease))
+            self._answers.add(task)
+            task.add_done_callback(self._answers.discard)
+        task.add_done_callback(lambda _: generations.let_go(generation.pk))
 
     async def _beat(self) -> None:
         """Renew leases, hear of stops that no note told, watch the clock, and sweep the dead now and then."""
@@ -137,24 +161,26 @@ class Runner:
             for writer in list(self._writers.values()):
                 writer.check_time(now)
             try:
-                if self._tasks:
-                    for generation_id in await in_db(generations.renew, owner=self.name):
+                if self.active:
+                    in_hand = [*self._writers, *self._titles]
+                    for generation_id in await in_db(leases.renew, in_hand, owner=self.name):
                         self._stop(generation_id)
-                if beats % 15 == 0:
-                    await in_db(generations.sweep, keep_owner=self.name)
-            except OperationalError:
+                if not self._swept:
+                    await self._sweep_at_start()
+                elif beats % SWEEP_EVERY_BEATS == 0:
+                    await in_db(generations.sweep)
+            except AWAY:
                 log.warning("heartbeat-failed")
 
     async def _flush(self) -> None:
-        """Hand new text to the bus: the first delta at once, then at most 20 times a second, less when the loop lags."""
+        """Hand new text to the bus: at most 20 times a second, less when the loop lags."""
         interval = self.limits.flush_seconds
         while not self._over.is_set():
             await self._flushed.wait()
             self._flushed.clear()
             fresh, self._fresh = self._fresh, set()
             for writer in fresh:
-                for delta in writer.live.take():
-                    await self.bus.append(delta)
+                await self._show(writer)
             before = time.monotonic()
             await asyncio.sleep(interval)
             lag = time.monotonic() - before - interval
@@ -170,11 +196,14 @@ class Runner:
                 continue
             progress = [writer.progress() for writer in dirty]
             try:
-                await in_db(generations.keep, progress)
-            except OperationalError:
+                await in_db(leases.keep, progress)
+            except AWAY:
                 log.warning("checkpoint-failed")
                 for writer in dirty:
                     writer.dirty = True
+            except Exception:
+                log.exception("checkpoint-broke")
+                await _one_by_one(progress)
             await asyncio.sleep(0.1)
 
     def _on_delta(self, writer: AnswerWriter) -> None:
@@ -184,70 +213,103 @@ class Runner:
     async def _on_first(self, writer: AnswerWriter) -> None:
         """Show the first delta at once, whatever the others wait for, and have it kept."""
         self._keep_now.set()
+        await self._show(writer)
+
+    async def _show(self, writer: AnswerWriter) -> None:
         for delta in writer.live.take():
             await self.bus.append(delta)
 
     # --- one generation ------------------------------------------------------------------------------------------
 
-    async def _run(self, generation: Generation, path: list[Message]) -> None:
-        lease = Lease(generation.pk, self.name, generation.attempt)
-        if generation.purpose == Purpose.TITLE:
+    async def _name(self, generation: Generation, lease: Lease) -> None:
+        try:
             await write_title(generation, lease)
+        except asyncio.CancelledError:
+            await in_db(leases.hand_back, lease)
+        except Exception:
+            # The conversation keeps its first words; the row must not stay running.
+            log.exception("title-broke", extra={"fields": {"generation": str(generation.pk)}})
+            await in_db(leases.finish_title, lease, state=GenerationState.FAILED, error_code="internal")
+
+    async def _answer(self, generation: Generation, path: list[Message], lease: Lease) -> None:
+        if self._draining:
+            await in_db(leases.hand_back, lease)
             return
-        writer = AnswerWriter(generation, owner=self.name, limits=self.limits)
-        self._writers[generation.pk] = writer
+        writer = self._writers[generation.pk] = AnswerWriter(generation, owner=self.name, limits=self.limits)
         if generation.stop_requested_at is not None:
             writer.end(STOPPED)
         try:
-            await self.bus.open(writer.live.live, generation.attempt, writer.live.parts)
-            ending = await self._write(generation, path, writer)
-            for delta in writer.live.take():
-                await self.bus.append(delta)
-            await self._finish(ending, writer)
+            await self._finish(await self._write(generation, path, writer), writer)
         finally:
-            self._writers.pop(generation.pk, None)
+            if self._writers.get(generation.pk) is writer:
+                del self._writers[generation.pk]
             self._fresh.discard(writer)
+            await self.bus.drop(writer.live.live)
 
     async def _write(self, generation: Generation, path: list[Message], writer: AnswerWriter) -> Ending:
         try:
+            await self.bus.open(writer.live.live, generation.attempt, writer.live.parts)
             request, provider = _request(generation, path)
-            return await writer.write(request, provider, on_delta=self._on_delta, on_first=self._on_first)
+            ending = await writer.write(request, provider, on_delta=self._on_delta, on_first=self._on_first)
+            await self._show(writer)
         except ProviderError as error:
             return writer.refused(error)
         except Exception:
             # Whatever broke, the reader gets a sentence and the text is kept; the trace goes to the log.
             log.exception("answer-broke", extra={"fields": {"generation": str(generation.pk)}})
             return writer.ended_by(BROKEN)
+        return ending
 
     async def _finish(self, ending: Ending, writer: AnswerWriter) -> None:
-        """Write the ending, through a database that is away for a moment, then say so on the bus."""
-        for pause in (*FINISH_PAUSES, None):
-            try:
-                done = await in_db(generations.finish, ending)
-                break
-            except OperationalError:
-                log.warning("finish-failed", extra={"fields": {"generation": writer.live.live}})
-                if pause is None:
-                    return
-                await asyncio.sleep(pause)
+        """Write the ending, then say so on the bus."""
+        fields = {"fields": {"generation": writer.live.live}}
+        try:
+            done = await self._persist(ending)
+        except Exception:
+            # Something in it can't be stored: the text alone, without its figures, can.
+            log.exception("ending-broke", extra=fields)
+            state, _, code, sentence = BROKEN
+            plain = replace(ending, state=state, finish_reason="", error_code=code, error_message=sentence)
+            done = await self._persist(replace(plain, usage={}, ttft_ms=None, duration_ms=None))
         if not done:
-            log.warning("lease-lost", extra={"fields": {"generation": writer.live.live}})
+            log.warning("lease-lost", extra=fields)
             return
         await self.bus.drop(writer.live.live)
         status = generations.MESSAGE_STATUS[GenerationState(ending.state)]
         event = {"type": "ended", "status": str(status), "message": str(ending.message_id)}
         self.bus.publish(f"live:{writer.live.live}", event)
 
-    def _sweep_at_start(self) -> None:
+    async def _persist(self, ending: Ending) -> bool:
+        """Store an ending, through a database that is away for as long as this process lives."""
+        pause = 0.1
+        while True:
+            try:
+                return await in_db(leases.finish, ending)
+            except AWAY:
+                if self._over.is_set():
+                    raise
+                log.warning("finish-failed", extra={"fields": {"generation": str(ending.lease.generation_id)}})
+                await _wait(self._over, pause)
+                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    async def _sweep_at_start(self) -> None:
         """End at once what processes of this host left that are gone, and what is dead anyway."""
-        if owners := generations.dead_owners_here(but=self.name):
-            generations.sweep(owners=owners)
-        generations.sweep(keep_owner=self.name)
+        try:
+            await in_db(_sweep_what_is_gone, but=self.name)
+            self._swept = True
+        except AWAY:
+            log.warning("sweep-failed")
+
+
+def _sweep_what_is_gone(*, but: str) -> None:
+    if owners := generations.dead_owners_here(but=but):
+        generations.sweep(owners=owners)
+    generations.sweep()
 
 
 def _claim_with_paths(*, owner: str, limit: int) -> list[tuple[Generation, list[Message]]]:
     """Claim queued generations and read what each one's model is to see, in one visit to the database."""
-    claimed = generations.claim(owner=owner, limit=limit)
+    claimed = leases.claim(owner=owner, limit=limit)
     above = [generation.message.parent_id if generation.message else None for generation in claimed]
     return [
         (generation, Message.objects.all().walk_up(parent_id, limit=CONTEXT_MESSAGES))
@@ -267,15 +329,19 @@ def _request(generation: Generation, path: list[Message]) -> tuple[ChatRequest, 
     return ChatRequest(model, messages, continuation=continuation), provider
 
 
-async def _wait(event: asyncio.Event, seconds: float) -> None:
+async def _one_by_one(progress: list[leases.Progress]) -> None:
+    """Keep what can be kept, so that one text that can't be stored costs the others nothing."""
+    for one in progress:
+        try:
+            await in_db(leases.keep, [one])
+        except Exception:
+            log.exception("checkpoint-broke", extra={"fields": {"generation": str(one.lease.generation_id)}})
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> Any:
     """Wait for an event, but no longer than some seconds."""
     try:
         async with asyncio.timeout(seconds):
             await event.wait()
     except TimeoutError:
         return
-
-
-def _say_if_broken(task: asyncio.Task[Any]) -> None:
-    if not task.cancelled() and (error := task.exception()):
-        log.error("runner-task-broke", exc_info=error)

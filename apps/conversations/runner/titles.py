@@ -12,8 +12,9 @@ from django.db import transaction
 from apps.conversations.models import Conversation, Generation, GenerationState, Message, TitleSource
 from apps.conversations.runner.writer import provider_for
 from apps.conversations.services import live
-from apps.conversations.services.generations import Lease, finish_quietly
-from apps.conversations.services.messages import excerpt
+from apps.conversations.services.contents import excerpt
+from apps.conversations.services.generations import Lease
+from apps.conversations.services.leases import finish_title
 from apps.core.db import in_db
 from apps.core.ids import parse_id
 from apps.providers.base import ChatMessage, ChatRequest, Sampling, TextDelta
@@ -22,6 +23,7 @@ from apps.providers.errors import ProviderError
 # Source: design of titles. 500 tokens in, 30 out, at most 40 characters, three tries.
 CHARACTERS_IN = 2_000
 TITLE_CHARACTERS = 40
+TRIES = 3
 PAUSES = (1.0, 2.0, 4.0)
 CALL_SECONDS = 20.0
 INSTRUCTION = (
@@ -37,7 +39,7 @@ async def write_title(generation: Generation, lease: Lease) -> None:
     """
     found = await in_db(_question_and_answer, parse_id(generation.request.get("answer")))
     if found is None:
-        await in_db(finish_quietly, lease, state=GenerationState.FAILED, error_code="not_found")
+        await in_db(finish_title, lease, state=GenerationState.FAILED, error_code="not_found")
         return
     question, answer, model = found
     title = await _ask(question, answer, settings.TITLE_MODEL or model)
@@ -51,7 +53,7 @@ def tidy(text: str) -> str:
 
 
 async def _ask(question: str, answer: str, model: str) -> str:
-    for pause in PAUSES:
+    for pause in (*PAUSES[: TRIES - 1], 0.0):
         try:
             async with asyncio.timeout(CALL_SECONDS):
                 if title := tidy(await _call(question, answer, model)):
@@ -89,7 +91,7 @@ def _store(conversation_id: UUID, title: str, lease: Lease) -> None:
         named = Conversation.objects.filter(pk=conversation_id, title_source=TitleSource.DEFAULT).update(
             title=title, title_source=TitleSource.GENERATED
         )
-        finish_quietly(lease, state=GenerationState.COMPLETED)
+        finish_title(lease, state=GenerationState.COMPLETED)
         conversation = Conversation.objects.get(pk=conversation_id)
         if named:
             live.publish_conversation(conversation, what="changed")

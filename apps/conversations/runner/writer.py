@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from contextlib import aclosing
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
@@ -14,7 +14,8 @@ from django.utils import timezone
 from apps.conversations.models import Generation, GenerationState
 from apps.conversations.models.message import joined_text
 from apps.conversations.runner.limits import Limits
-from apps.conversations.services.generations import Ending, Lease, Progress
+from apps.conversations.services.generations import Ending, Lease
+from apps.conversations.services.leases import Progress
 from apps.providers import registry
 from apps.providers.base import ChatProvider, ChatRequest, Finished, ReasoningDelta, TextDelta, UsageReport
 from apps.providers.errors import ErrorKind, ProviderError
@@ -143,6 +144,7 @@ class AnswerWriter:
     async def _read(self, request: ChatRequest, provider: ChatProvider) -> Outcome:
         async with aclosing(provider.stream(request)) as events:
             async for event in events:
+                self.last_event = time.monotonic()
                 if isinstance(event, TextDelta):
                     await self._add("text", event.text)
                 elif isinstance(event, ReasoningDelta):
@@ -151,7 +153,7 @@ class AnswerWriter:
                     self.usage = event
                 elif isinstance(event, Finished):
                     self.finish_reason = event.reason
-                if self.size > self.limits.answer_bytes:
+                if self.size >= self.limits.answer_bytes:
                     return TOO_LARGE
         return self._read_to_end()
 
@@ -171,17 +173,19 @@ class AnswerWriter:
         return (GenerationState.COMPLETED, self.finish_reason, "", "")
 
     async def _add(self, kind: str, text: str) -> None:
-        now = self.last_event = time.monotonic()
-        self.size += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+        text, size = _storable(text, self.limits.answer_bytes - self.size)
+        if not text:
+            return
+        self.size += size
         self.live.add(kind, text)
         self.dirty = True
         if kind == "reasoning":
-            self._thinking_since = self._thinking_since or now
-            self._thought[len(self.live.parts) - 1] = int((now - self._thinking_since) * 1000)
+            self._thinking_since = self._thinking_since or self.last_event
+            self._thought[len(self.live.parts) - 1] = int((self.last_event - self._thinking_since) * 1000)
         else:
             self._thinking_since = None
         if self.first_delta is None:
-            self.first_delta, self.first_delta_at = now, timezone.now()
+            self.first_delta, self.first_delta_at = self.last_event, timezone.now()
             await self._on_first(self)
         else:
             self._on_delta(self)
@@ -201,14 +205,15 @@ class AnswerWriter:
             error_code=code,
             error_message=sentence,
             usage={
-                "prompt_tokens": self.usage.prompt_tokens,
-                "completion_tokens": self.usage.completion_tokens,
-                "reasoning_tokens": self.usage.reasoning_tokens,
-                "cached_tokens": self.usage.cached_tokens,
+                "prompt_tokens": _countable(self.usage.prompt_tokens),
+                "completion_tokens": _countable(self.usage.completion_tokens),
+                "reasoning_tokens": _countable(self.usage.reasoning_tokens),
+                "cached_tokens": _countable(self.usage.cached_tokens),
             },
-            ttft_ms=int(ttft.total_seconds() * 1000) if ttft is not None else None,
-            duration_ms=int((timezone.now() - self.generation.queued_at).total_seconds() * 1000),
+            ttft_ms=_milliseconds(ttft) if ttft is not None else None,
+            duration_ms=_milliseconds(timezone.now() - self.generation.queued_at),
             first_delta_at=self.first_delta_at,
+            adds=bool(self.generation.request.get("continuation")),
         )
 
 
@@ -219,6 +224,27 @@ def provider_for(model: str) -> tuple[ChatProvider, str]:
     if provider is None:
         raise ProviderError(ErrorKind.MODEL_GONE, f"{model} is no longer offered here.")
     return provider, name
+
+
+def _storable(text: str, room: int) -> tuple[str, int]:
+    """Cut a delta to the room left, in bytes, and mend what no database stores: NUL and lone surrogates."""
+    if text.isascii():
+        text = text.replace("\x00", "")[:room] if "\x00" in text else text[:room]
+        return text, len(text)
+    whole = text.replace("\x00", "").encode("utf-8", "replace")
+    if len(whole) > room:
+        whole = whole[:room].decode("utf-8", "ignore").encode()
+    return whole.decode(), len(whole)
+
+
+def _countable(tokens: int | None) -> int | None:
+    """Keep a provider's count within what the column holds."""
+    return None if tokens is None else max(0, min(tokens, 2**31 - 1))
+
+
+def _milliseconds(span: timedelta) -> int:
+    """Measure a span; a clock that was set back in between gives 0."""
+    return max(0, min(int(span.total_seconds() * 1000), 2**31 - 1))
 
 
 def _pause(error: ProviderError, tried: int) -> float:

@@ -20,7 +20,7 @@ from django.utils import timezone
 from apps.accounts.models import User
 from apps.conversations.models import Conversation, ConversationStatus, Generation, TitleSource
 from apps.conversations.services import generations, live
-from apps.conversations.services.messages import check_characters
+from apps.conversations.services.contents import check_characters
 from apps.core.errors import HasForks, InvalidField, Malformed, NotFound
 from apps.core.ids import new_id, parse_id
 

@@ -16,9 +16,9 @@ from django.utils import timezone
 from apps.accounts.models import User
 from apps.conversations.models import Conversation, Message, Role, Run, TitleSource
 from apps.conversations.services import live
+from apps.conversations.services.access import get_message, lock
 from apps.conversations.services.conversations import clean_title, family_of, get
 from apps.conversations.services.lineage import from_column, lineage, to_column
-from apps.conversations.services.messages import get_message, lock
 from apps.core.ids import new_id
 
 BATCH = 500

@@ -5,19 +5,15 @@ Answers are only begun here; the runner writes them. Moving in the tree and dele
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from django.conf import settings
-from django.db import IntegrityError, connection, transaction
-from django.db.models import Exists, OuterRef
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from apps.accounts.models import User
 from apps.conversations.models import (
     Conversation,
-    ConversationStatus,
     Generation,
     Message,
     MessageRevision,
@@ -27,35 +23,22 @@ from apps.conversations.models import (
 )
 from apps.conversations.models.message import joined_text
 from apps.conversations.services import limits, live, nodes
+from apps.conversations.services.access import check_can_answer, chosen_model, get_message, lock
+from apps.conversations.services.answers import Sent, after_stopping, begin_answer, tell, touch
+from apps.conversations.services.contents import clean_client_id, clean_content, excerpt
 from apps.conversations.services.generations import open_answer
+from apps.conversations.services.lineage import move_leaf
 from apps.core.errors import (
     ClientIdReused,
     ConversationArchived,
-    EmptyMessage,
     GenerationInProgress,
     InvalidField,
     InvalidLeaf,
     NotFound,
     NotPossible,
-    TooLarge,
 )
 from apps.core.ids import new_id, parse_id
 from apps.models.services import catalogue
-
-TITLE_EXCERPT = 37  # Source: design of titles, the first 37 characters and "…".
-CLIENT_ID_CHARACTERS = 100
-
-
-@dataclass
-class Sent:
-    """What came of sending, regenerating or continuing; answers and generations have the same order."""
-
-    conversation: Conversation
-    user_message: Message | None
-    answers: list[Message] = field(default_factory=list)
-    generations: list[Generation] = field(default_factory=list)
-    branched: bool = False
-    replayed: bool = False
 
 
 def send(
@@ -67,20 +50,24 @@ def send(
     client_id: str | None = None,
     model: str | None = None,
 ) -> Sent:
-    """Store a user's message and begin its answer; without a conversation, make one.
+    """Store a user's message and begin its answer; without a conversation, make one that keeps the given model.
 
     Shape: an older parent makes a branch; the same `client_id` again gives the first result.
     Raises: EmptyMessage, TooLarge, InvalidField, UnknownModel, NotFound, InvalidLeaf, GenerationInProgress,
-        ConversationArchived, ClientIdReused. Nothing is stored then.
-    Effects: one transaction of at most 7 statements; the doorbell rings on commit.
+        ConversationArchived, ClientIdReused, TooManyRequests. Nothing is stored then.
+    Effects: one transaction of at most 8 statements; the doorbell rings on commit.
     """
     text = clean_content(content)
     client_id = clean_client_id(client_id)
     if client_id and (first := _replay(user, conversation_id, client_id, text, parent_id)):
         return first
-    chosen = catalogue.resolve(model or _chosen_model(user, conversation_id))
+    model_id = catalogue.resolve(model, preferred=chosen_model(user, conversation_id)).model_id
+
+    def begin() -> Sent:
+        return _send(user, conversation_id, text, parent_id, client_id, model_id, model)
+
     try:
-        return _send(user, conversation_id, text, parent_id, client_id, chosen.model_id)
+        return after_stopping(conversation_id, begin)
     except (IntegrityError, GenerationInProgress):
         # Somebody may have sent the same client id at the same moment, and been first.
         if client_id and (first := _replay(user, conversation_id, client_id, text, parent_id)):
@@ -89,18 +76,24 @@ def send(
 
 
 def regenerate(*, user: User, conversation_id: str | UUID, message_id: str | UUID, model: str | None = None) -> Sent:
-    """Begin another answer beside an assistant message.
+    """Begin another answer beside an assistant message: by the given model, else the chosen one, else its own.
 
-    Raises: NotFound, NotPossible on a user's message, UnknownModel, GenerationInProgress, ConversationArchived.
+    Raises: NotFound, NotPossible on a user's message, UnknownModel, GenerationInProgress, ConversationArchived,
+        TooManyRequests.
     """
-    chosen = catalogue.resolve(model or _chosen_model(user, conversation_id))
-    with transaction.atomic():
-        conversation = lock(user, conversation_id)
-        message = get_message(conversation, message_id)
-        if message.role != Role.ASSISTANT:
-            raise NotPossible("Only an answer can be regenerated.")
-        check_can_answer(conversation)
-        return _answer(conversation, message.parent, chosen.model_id, now=timezone.now())
+
+    def begin() -> Sent:
+        with transaction.atomic():
+            conversation = lock(user, conversation_id)
+            message = get_message(conversation, message_id)
+            if message.role != Role.ASSISTANT:
+                raise NotPossible("Only an answer can be regenerated.")
+            check_can_answer(conversation)
+            model_id = catalogue.resolve(model, preferred=_chosen_or_own(conversation, message)).model_id
+            return begin_answer(conversation, message.parent, model_id, now=timezone.now())
+
+    catalogue.resolve(model)  # may ask providers, which no transaction waits for
+    return after_stopping(conversation_id, begin)
 
 
 def edit(
@@ -118,52 +111,45 @@ def edit(
     Raises: as `send`, and InvalidField for another mode; GenerationInProgress for `save` while that message is written.
     """
     text = clean_content(content)
-    if mode not in ("branch", "save"):
+    if mode == "save":
+        with transaction.atomic():
+            conversation = lock(user, conversation_id)
+            return _save_in_place(conversation, get_message(conversation, message_id), text)
+    if mode != "branch":
         raise InvalidField("mode is branch or save.", field="mode")
-    chosen = catalogue.resolve(model or _chosen_model(user, conversation_id))
-    with transaction.atomic():
-        conversation = lock(user, conversation_id)
-        message = get_message(conversation, message_id)
-        if mode == "save":
-            return _save_in_place(conversation, message, text)
-        return _edit_as_branch(conversation, message, text, chosen.model_id)
+    chosen = chosen_model(user, conversation_id)
+    catalogue.resolve(model, preferred=chosen)
+
+    def begin() -> Sent:
+        with transaction.atomic():
+            conversation = lock(user, conversation_id)
+            return _edit_as_branch(conversation, get_message(conversation, message_id), text, model, chosen)
+
+    return after_stopping(conversation_id, begin)
 
 
 def continue_answer(
     *, user: User, conversation_id: str | UUID, message_id: str | UUID, model: str | None = None
 ) -> Sent:
-    """Go on writing in the same assistant message.
+    """Go on writing in the same assistant message, by its own model unless another is given.
 
     Raises: NotFound, NotPossible for a user's message or an answer without text, UnknownModel, GenerationInProgress,
-        ConversationArchived.
+        ConversationArchived, TooManyRequests.
     """
-    chosen = catalogue.resolve(model or _chosen_model(user, conversation_id))
-    now = timezone.now()
-    with transaction.atomic():
-        conversation = lock(user, conversation_id)
-        message = get_message(conversation, message_id)
-        if message.role != Role.ASSISTANT or not message.text:
-            raise NotPossible("Only an answer with text can be continued.")
-        check_can_answer(conversation)
-        limits.check(conversation.owner_id, now=now)
-        message.status = MessageStatus.STREAMING
-        message.error_code = message.error_message = ""
-        message.save(update_fields=["status", "error_code", "error_message"])
-        generation = open_answer(conversation, message, chosen.model_id, now=now, continuation=True)
-        _touch(conversation, now)
-        return _sent(conversation, None, message, generation)
+    catalogue.resolve(model)
+    return after_stopping(conversation_id, lambda: _continue(user, conversation_id, message_id, model))
 
 
 def answer_leaf(*, user: User, conversation_id: str | UUID, model: str | None = None) -> Sent | None:
     """Begin an answer to the current leaf if that is a user's message, as after a fork; else do nothing."""
-    chosen = catalogue.resolve(model or _chosen_model(user, conversation_id))
+    chosen = catalogue.resolve(model, preferred=chosen_model(user, conversation_id))
     with transaction.atomic():
         conversation = lock(user, conversation_id)
         leaf = conversation.active_leaf
         if leaf is None or leaf.role != Role.USER:
             return None
         check_can_answer(conversation)
-        return _answer(conversation, leaf, chosen.model_id, now=timezone.now())
+        return begin_answer(conversation, leaf, chosen.model_id, now=timezone.now())
 
 
 def set_favourite(*, user: User, conversation_id: str | UUID, message_id: str | UUID, favourite: bool) -> Message:
@@ -176,93 +162,26 @@ def set_favourite(*, user: User, conversation_id: str | UUID, message_id: str | 
     return message
 
 
-# --- what the doors give us -------------------------------------------------------------------------------------
+def _continue(user: User, conversation_id: str | UUID, message_id: str | UUID, model: str | None) -> Sent:
+    now = timezone.now()
+    with transaction.atomic():
+        conversation = lock(user, conversation_id)
+        message = get_message(conversation, message_id)
+        if message.role != Role.ASSISTANT or not message.text:
+            raise NotPossible("Only an answer with text can be continued.")
+        check_can_answer(conversation)
+        limits.check(conversation.owner_id, now=now)
+        model_id = catalogue.resolve(model, preferred=f"{message.provider}/{message.model_id}").model_id
+        message.status = MessageStatus.STREAMING
+        message.error_code = message.error_message = ""
+        message.save(update_fields=["status", "error_code", "error_message"])
+        generation = open_answer(conversation, message, model_id, now=now, continuation=True)
+        touch(conversation, now)
+        return tell(conversation, None, message, generation)
 
 
-def clean_content(content: object) -> str:
-    """Check a message's text. Raises: EmptyMessage, TooLarge, InvalidField (NUL, lone surrogates, no text)."""
-    if not isinstance(content, str):
-        raise InvalidField("content must be text.", field="content")
-    if len(content) > settings.MESSAGE_CHARACTERS:
-        raise TooLarge(
-            f"The message has {len(content):,} characters; the limit is {settings.MESSAGE_CHARACTERS:,}.",
-            limit=settings.MESSAGE_CHARACTERS,
-        )
-    check_characters(content, field="content")
-    if not content.strip():
-        raise EmptyMessage
-    return content
-
-
-def check_characters(value: str, *, field: str) -> None:
-    """Refuse what no database stores. Raises: InvalidField for NUL and lone surrogates."""
-    if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
-        raise InvalidField("The text has characters that can't be stored.", field=field)
-
-
-def clean_client_id(client_id: object) -> str | None:
-    """Check a client id; empty means none. Raises: InvalidField."""
-    if client_id is None or client_id == "":
-        return None
-    if not isinstance(client_id, str) or len(client_id) > CLIENT_ID_CHARACTERS:
-        raise InvalidField("clientId is at most 100 characters.", field="clientId")
-    check_characters(client_id, field="clientId")
-    return client_id
-
-
-# --- rows under the lock ----------------------------------------------------------------------------------------
-
-
-def lock(user: User, conversation_id: str | UUID) -> Conversation:
-    """Lock a conversation, and read it with its leaf and whether a batch is active.
-
-    Raises: NotFound. Effects: one query on SQLite, whose transactions are immediate; two where rows are locked.
-    """
-    rows = Conversation.objects.visible_to(user).filter(pk=parse_id(conversation_id))
-    if connection.features.has_select_for_update:
-        # The lock alone first: a statement that had to wait reads the locked row anew, but what it joins as it was before.
-        rows.select_for_update().values_list("pk").first()
-    found = (
-        rows.select_related("active_leaf__run")
-        .annotate(is_answering=Exists(Generation.objects.active().answers().filter(conversation=OuterRef("pk"))))
-        .first()
-    )
-    if found is None:
-        raise NotFound
-    return found
-
-
-def get_message(conversation: Conversation, message_id: str | UUID | None) -> Message:
-    """Get a standing message of this conversation, with its parent. Raises: NotFound."""
-    found = (
-        Message.objects.standing()
-        .filter(conversation=conversation, pk=parse_id(message_id))
-        .select_related("parent__run", "run")
-        .first()
-    )
-    if found is None:
-        raise NotFound
-    return found
-
-
-def check_can_answer(conversation: Conversation) -> None:
-    """Refuse where no answer may begin. Raises: ConversationArchived, GenerationInProgress."""
-    if conversation.is_archived:
-        raise ConversationArchived
-    if getattr(conversation, "is_answering", False):
-        raise GenerationInProgress
-
-
-def _chosen_model(user: User, conversation_id: str | UUID | None) -> str | None:
-    """Read the model that the owner chose for this conversation, if any."""
-    if conversation_id is None:
-        return None
-    values = (
-        Conversation.objects.visible_to(user).filter(pk=parse_id(conversation_id)).values_list("settings", flat=True)
-    )
-    chosen = (values.first() or {}).get("model")
-    known = {model.model_id for model in catalogue.available()}
-    return chosen if chosen in known else None
+def _chosen_or_own(conversation: Conversation, message: Message) -> str:
+    return conversation.settings.get("model") or f"{message.provider}/{message.model_id}"
 
 
 def _send(
@@ -272,6 +191,7 @@ def _send(
     parent_id: str | UUID | None,
     client_id: str | None,
     model_id: str,
+    chosen: str | None,
 ) -> Sent:
     now = timezone.now()
     with transaction.atomic():
@@ -287,9 +207,11 @@ def _send(
             now=now,
             client_id=client_id,
         )
+        if chosen and conversation_id is None:
+            conversation.settings = {"model": chosen}
         if not conversation.title and conversation.title_source == TitleSource.DEFAULT:
             conversation.title = excerpt(text)
-        return _answer(conversation, question, model_id, now=now, question=question, branched=branched)
+        return begin_answer(conversation, question, model_id, now=now, question=question, branched=branched)
 
 
 def _begin_conversation(user: User, now: datetime) -> Conversation:
@@ -311,58 +233,9 @@ def _parent_for(conversation: Conversation, parent_id: str | UUID | None) -> Mes
         raise InvalidLeaf(leafId=str(leaf.pk) if leaf else None) from None
 
 
-def _answer(
-    conversation: Conversation,
-    parent: Message | None,
-    model_id: str,
-    *,
-    now: datetime,
-    question: Message | None = None,
-    branched: bool = False,
+def _edit_as_branch(
+    conversation: Conversation, message: Message, text: str, model: str | None, chosen: str | None
 ) -> Sent:
-    """Begin the answer below a message and stand on it. Effects: saves the answer, and the question where it is new."""
-    limits.check(conversation.owner_id, now=now)
-    provider, _, name = model_id.partition("/")
-    answer = nodes.build_message(
-        conversation=conversation,
-        parent=parent,
-        role=Role.ASSISTANT,
-        parts=[],
-        now=now,
-        status=MessageStatus.STREAMING,
-        parent_is_new=question is not None,
-        model_id=name,
-        provider=provider,
-    )
-    Message.objects.bulk_create([question, answer] if question else [answer])
-    generation = open_answer(conversation, answer, model_id, now=now)
-    conversation.active_leaf = answer
-    _touch(conversation, now)
-    return _sent(conversation, question, answer, generation, branched=branched)
-
-
-def _touch(conversation: Conversation, now: datetime) -> None:
-    """Save what a new message changes. A completed conversation that goes on is active again."""
-    conversation.updated_at = conversation.seen_at = now
-    conversation.status = ConversationStatus.ACTIVE
-    conversation.save(update_fields=["active_leaf", "updated_at", "seen_at", "title", "status"])
-
-
-def _sent(
-    conversation: Conversation,
-    question: Message | None,
-    answer: Message,
-    generation: Generation,
-    *,
-    branched: bool = False,
-) -> Sent:
-    ids = [message.pk for message in (question, answer) if message is not None]
-    live.publish_messages(conversation, ids, generations=[generation])
-    live.publish_conversation(conversation, what="changed")
-    return Sent(conversation, question, [answer], [generation], branched=branched)
-
-
-def _edit_as_branch(conversation: Conversation, message: Message, text: str, model_id: str) -> Sent:
     now = timezone.now()
     if message.role == Role.USER:
         check_can_answer(conversation)
@@ -378,10 +251,11 @@ def _edit_as_branch(conversation: Conversation, message: Message, text: str, mod
         provider=message.provider,
     )
     if message.role == Role.USER:
-        return _answer(conversation, sibling, model_id, now=now, question=sibling, branched=True)
+        model_id = catalogue.resolve(model, preferred=chosen).model_id
+        return begin_answer(conversation, sibling, model_id, now=now, question=sibling, branched=True)
     sibling.save(force_insert=True)
-    conversation.active_leaf = sibling
-    _touch(conversation, now)
+    move_leaf(conversation, sibling)
+    touch(conversation, now)
     live.publish_messages(conversation, [sibling.pk])
     return Sent(conversation, None, [sibling], branched=True)
 
@@ -407,22 +281,27 @@ def _save_in_place(conversation: Conversation, message: Message, text: str) -> M
 def _replay(
     user: User, conversation_id: str | UUID | None, client_id: str, text: str, parent_id: str | UUID | None
 ) -> Sent | None:
-    """Find the first result of a client id. Raises: ClientIdReused for other content, parent or conversation."""
+    """Find the first result of a client id.
+
+    Raises: ClientIdReused for other content, parent or conversation; NotFound if it was deleted since.
+    """
     question = (
         Message.objects.filter(owner=user, client_id=client_id).select_related("conversation__active_leaf").first()
     )
     if question is None:
         return None
+    if question.deletion is not None or question.conversation.deleted_at is not None:
+        raise NotFound
     same_place = conversation_id is None or parse_id(conversation_id) == question.conversation_id
     same_parent = parent_id is None or parent_id == "" or parse_id(parent_id) == question.parent_id
-    if question.text != text or not same_place or not same_parent:
+    if _first_text(question) != text or not same_place or not same_parent:
         raise ClientIdReused
     answers = list(Message.objects.filter(parent=question, copied_from=None).order_by("created_at", "id")[:1])
     generations = list(Generation.objects.answers().filter(message__in=answers).order_by("queued_at")[:1])
     return Sent(question.conversation, question, answers, generations, replayed=True)
 
 
-def excerpt(text: str) -> str:
-    """Shorten a text to a title of one line."""
-    line = " ".join(text.split())
-    return line if len(line) <= TITLE_EXCERPT + 3 else line[:TITLE_EXCERPT].rstrip() + "…"
+def _first_text(question: Message) -> str:
+    """Give the text as it was sent, whatever was edited in its place since."""
+    first = question.revisions.order_by("created_at", "pk").first()
+    return joined_text(first.parts) if first else question.text

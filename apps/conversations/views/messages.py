@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from apps.conversations import presenters
 from apps.conversations.forms import EditForm, SendForm
 from apps.conversations.models import Role
-from apps.conversations.services import branches, conversations, forks, generations, messages, overview, paths
+from apps.conversations.services import answers, branches, conversations, forks, generations, messages, overview, paths
 from apps.conversations.views import frame, pages
 from apps.core.errors import DomainError, NotFound
 from apps.core.http import error_response, is_htmx, render_page
@@ -82,7 +82,7 @@ def message_edit(request: frame.SignedInRequest, conversation_id: str, message_i
         raise
     except DomainError as error:
         return _editor(request, conversation_id, message_id, content=form.content, error=error)
-    if isinstance(outcome, messages.Sent):
+    if isinstance(outcome, answers.Sent):
         return _path(request, conversation_id, (outcome.user_message or outcome.answers[0]).pk)
     return _article(request, conversation_id, message_id)
 
@@ -152,7 +152,7 @@ def message_fork(request: frame.SignedInRequest, conversation_id: str, message_i
 # --- answers ----------------------------------------------------------------------------------------------------
 
 
-def _sent(request: frame.SignedInRequest, sent: messages.Sent, *, is_new: bool, moved_on: bool) -> HttpResponse:
+def _sent(request: frame.SignedInRequest, sent: answers.Sent, *, is_new: bool, moved_on: bool) -> HttpResponse:
     """Answer a send: the turn for scripts, else 303 to it. `moved_on`: it began a branch nobody asked for here."""
     conversation = sent.conversation
     target = reverse("conversations:detail", args=[conversation.pk])

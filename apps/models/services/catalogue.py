@@ -21,6 +21,8 @@ from apps.providers.errors import ProviderError
 log = logging.getLogger(__name__)
 FRESH_SECONDS = 60.0
 LIST_TIMEOUT_SECONDS = 3.0
+# A made-up name must not make every request ask the providers.
+ASK_AGAIN_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +56,22 @@ def available() -> list[AvailableModel]:
     and refresh it in the background once it is older than a minute.
     """
     if not _memory.models:
-        refresh()
+        refresh(older_than=ASK_AGAIN_SECONDS)
     elif time.monotonic() - _memory.read_at > FRESH_SECONDS and not _memory.refreshing:
         _memory.refreshing = True
         threading.Thread(target=refresh, name="models-refresh", daemon=True).start()
     return [model for models in _memory.models.values() for model in models]
 
 
-def refresh() -> None:
-    """Ask every provider what it serves; one that does not answer keeps its last list."""
+def refresh(*, older_than: float = 0.0) -> None:
+    """Ask every provider what it serves; one that does not answer keeps its last list.
+
+    Units: nothing is asked if the lists are younger than `older_than` seconds, so that many waiting callers ask once.
+    """
     with _memory.lock:
         try:
+            if time.monotonic() - _memory.read_at < older_than:
+                return
             listed = asyncio.run(_list_all())
             _memory.models = {slug: models or _memory.models.get(slug, []) for slug, models in listed.items()}
             _memory.read_at = time.monotonic()
@@ -77,22 +84,38 @@ def forget() -> None:
     _memory.models, _memory.read_at = {}, -1e9
 
 
-def resolve(model_id: str | None) -> AvailableModel:
-    """Find the model to use: the given one, else the configured default, else the first that is available.
+def resolve(model_id: str | None, *, preferred: str | None = None) -> AvailableModel:
+    """Find the model to use: the given one, else the preferred, else the configured default, else the first there is.
 
-    Raises: UnknownModel, if one is named and its provider does not list it.
+    A model that was chosen earlier, or whose provider lists nothing now, is used all the same: if it is gone, the
+    answer says so in words.
+    Raises: UnknownModel, if one is given that its provider does not list.
     """
-    wanted = model_id or settings.DEFAULT_MODEL
-    if not wanted:
-        return available()[0]
-    found = _find(wanted)
-    if found is None and time.monotonic() - _memory.read_at > 2:
-        # It may be new at the provider: ask once more, at most every two seconds.
-        refresh()
-        found = _find(wanted)
+    if model_id:
+        return _find_given(model_id)
+    for wanted in (preferred, settings.DEFAULT_MODEL):
+        if wanted and wanted.partition("/")[0] in registry.current():
+            return _find(wanted) or _unlisted(wanted)
+    return available()[0]
+
+
+def _find_given(model_id: str) -> AvailableModel:
+    found = _find(model_id)
     if found is None:
-        raise UnknownModel(f"There is no model {wanted[:200]!r} here.", field="model")
+        # It may be new at the provider.
+        refresh(older_than=ASK_AGAIN_SECONDS)
+        found = _find(model_id)
+    if found is None:
+        slug = model_id.partition("/")[0]
+        if slug not in registry.current() or _memory.models.get(slug):
+            raise UnknownModel(f"There is no model {model_id[:200]!r} here.", field="model")
+        return _unlisted(model_id)
     return found
+
+
+def _unlisted(model_id: str) -> AvailableModel:
+    slug, _, name = model_id.partition("/")
+    return AvailableModel(model_id, name, slug, available=False)
 
 
 def _find(model_id: str) -> AvailableModel | None:
@@ -111,6 +134,10 @@ async def _list_one(provider: ChatProvider) -> list[AvailableModel]:
             infos = await provider.list_models()
     except (ProviderError, TimeoutError) as error:
         log.warning("models-not-listed", extra={"fields": {"provider": provider.slug, "error": type(error).__name__}})
+        return []
+    except Exception:
+        # A fault of one provider's library must not take the list of all others, and every page, with it.
+        log.exception("models-not-listed", extra={"fields": {"provider": provider.slug}})
         return []
     finally:
         await provider.aclose()

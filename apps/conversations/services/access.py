@@ -1,0 +1,62 @@
+"""Getting at a conversation's rows under its lock, and the rules by which an answer may begin there."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import Exists, OuterRef
+
+from apps.accounts.models import User
+from apps.conversations.models import Conversation, Generation, Message
+from apps.core.errors import ConversationArchived, GenerationInProgress, NotFound
+from apps.core.ids import parse_id
+
+
+def lock(user: User, conversation_id: str | UUID) -> Conversation:
+    """Lock a conversation, and read it with its leaf and whether a batch is active.
+
+    Raises: NotFound. Effects: one query on SQLite, whose transactions are immediate; two where rows are locked.
+    """
+    rows = Conversation.objects.visible_to(user).filter(pk=parse_id(conversation_id))
+    if connection.features.has_select_for_update:
+        # The lock alone first: a statement that had to wait reads the locked row anew, but what it joins as it was before.
+        rows.select_for_update().values_list("pk").first()
+    found = (
+        rows.select_related("active_leaf__run")
+        .annotate(is_answering=Exists(Generation.objects.active().answers().filter(conversation=OuterRef("pk"))))
+        .first()
+    )
+    if found is None:
+        raise NotFound
+    return found
+
+
+def get_message(conversation: Conversation, message_id: str | UUID | None) -> Message:
+    """Get a standing message of this conversation, with its parent. Raises: NotFound."""
+    found = (
+        Message.objects.standing()
+        .filter(conversation=conversation, pk=parse_id(message_id))
+        .select_related("parent__run", "run")
+        .first()
+    )
+    if found is None:
+        raise NotFound
+    return found
+
+
+def check_can_answer(conversation: Conversation) -> None:
+    """Refuse where no answer may begin. Raises: ConversationArchived, GenerationInProgress."""
+    if conversation.is_archived:
+        raise ConversationArchived
+    if getattr(conversation, "is_answering", False):
+        raise GenerationInProgress
+
+
+def chosen_model(user: User, conversation_id: str | UUID | None) -> str | None:
+    """Read the model that the owner chose for a conversation, if any, whether or not it is still there."""
+    if conversation_id is None:
+        return None
+    mine = Conversation.objects.visible_to(user).filter(pk=parse_id(conversation_id))
+    chosen = (mine.values_list("settings", flat=True).first() or {}).get("model")
+    return chosen if isinstance(chosen, str) else None

@@ -84,7 +84,7 @@ class Bus(Protocol):
     async def append_many(self, deltas: Iterable[Delta]) -> None:
         """Append the deltas of many answers, in order: what one flush carries.
 
-        Raises: ValueError as `append` does; deltas before the wrong one are kept.
+        Raises: ValueError as `append` does, once all others are kept: one wrong answer costs no other its text.
         """
 
     async def snapshot(self, live: str) -> Snapshot | None:

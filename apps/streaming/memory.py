@@ -166,17 +166,24 @@ class MemoryBus:
         self.start()
         held = self._held.get(delta.live)
         if held is None or held.attempt < delta.attempt:
-            held = self._held[delta.live] = _Held(delta.attempt, ())
+            held = _Held(delta.attempt, ())
         elif held.attempt > delta.attempt:
             return
         if not held.parts.write(delta.part, delta.kind, delta.offset, delta.text):
             raise ValueError(f"Delta at {delta.part}:{delta.offset} does not continue {held.parts.position}.")
+        self._held[delta.live] = held
         self._spread(live_topic(delta.live), {"type": "delta", "delta": delta})
 
     async def append_many(self, deltas: Iterable[Delta]) -> None:
-        """Append the deltas of many answers, in order."""
+        """Append the deltas of many answers, in order; a wrong one is reported after all others are kept."""
+        wrong: ValueError | None = None
         for delta in deltas:
-            await self.append(delta)
+            try:
+                await self.append(delta)
+            except ValueError as error:
+                wrong = wrong or error
+        if wrong is not None:
+            raise wrong
 
     async def snapshot(self, live: str) -> Snapshot | None:
         """Read an answer as it stands; None if nothing is held."""

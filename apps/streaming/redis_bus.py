@@ -88,6 +88,7 @@ class RedisBus:
         self._outbox = Outbox(keep_seconds=keep_seconds)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
+        self._server: threading.Thread | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._prepare()
 
@@ -149,20 +150,23 @@ class RedisBus:
         self._writing = False
         await self._client.aclose()
 
-    def start_in_thread(self) -> None:
-        """Carry events for a process without a loop, such as a worker or a command, until the process ends."""
+    def start_in_thread(self) -> threading.Thread:
+        """Carry events for a process without a loop, such as a worker or a command, until `stop_thread` or its end."""
         ready = threading.Event()
         thread = threading.Thread(target=lambda: asyncio.run(self._serve(ready)), name="bus", daemon=True)
+        self._server = thread
         thread.start()
         ready.wait(START + CONNECTING)
-        atexit.register(self.stop_thread, thread)
+        atexit.register(self.stop_thread)
+        return thread
 
-    def stop_thread(self, thread: threading.Thread) -> None:
+    def stop_thread(self) -> None:
         """Send what is queued and end the thread that carries events."""
-        if self._loop is not None:
+        if self._loop is not None and self._server is not None:
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._over.set)
-        thread.join(SETTLE + CONNECTING)
+            self._server.join(SETTLE + CONNECTING)
+        atexit.unregister(self.stop_thread)
 
     async def open(self, live: str, attempt: int, parts: Sequence[PartText] = ()) -> None:
         """Start an attempt's snapshot, or replace it, and tell its readers."""
@@ -178,10 +182,19 @@ class RedisBus:
         self._work.set()
 
     async def append_many(self, deltas: Iterable[Delta]) -> None:
-        """Queue the deltas of many answers; they go to Redis in one call."""
+        """Queue the deltas of many answers; they go to Redis in one call.
+
+        Raises: ValueError as `append` does, after all others are queued.
+        """
+        wrong: ValueError | None = None
         for delta in deltas:
-            self._outbox.append(delta)
+            try:
+                self._outbox.append(delta)
+            except ValueError as error:
+                wrong = wrong or error
         self._work.set()
+        if wrong is not None:
+            raise wrong
 
     async def snapshot(self, live: str) -> Snapshot | None:
         """Read an answer as it stands; None if nothing whole is held, or if Redis does not say within a second."""
@@ -190,8 +203,7 @@ class RedisBus:
         try:
             async with asyncio.timeout(READ):
                 await self.settled()
-                reply = await self._read_script(keys=[self._names.meta(live)], args=[live])
-            return wire.unpack_snapshot(live, reply)
+                return wire.unpack_snapshot(live, await self._read(live))
         except ValueError:
             # Never another answer's text: what else that connection would say is not to be trusted either.
             logger.exception("A snapshot was not what was asked for")
@@ -235,6 +247,9 @@ class RedisBus:
         except TimeoutError:
             return False
         return True
+
+    async def _read(self, live: str) -> list[bytes]:
+        return cast(list[bytes], await self._read_script(keys=[self._names.meta(live)], args=[live]))
 
     # --- listening -----------------------------------------------------------------------------------------------
 
@@ -291,11 +306,14 @@ class RedisBus:
         while True:
             try:
                 await cast(Awaitable[Any], self._client.ping())
-                return
+                break
             except (RedisError, OSError) as error:
                 logger.debug("Redis does not answer: %s", describe(error))
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, LONGEST_PAUSE)
+        if pause > FIRST_PAUSE:
+            # Those who listen come back about now, too; what they miss they hear from nobody.
+            await asyncio.sleep(1.5 * LONGEST_PAUSE)
 
     async def _deliver(self) -> None:
         while True:
@@ -353,11 +371,11 @@ class RedisBus:
         await self.stop()
 
 
-async def _keep_up(work: Callable[[], Awaitable[None]]) -> None:
+async def _keep_up(work: Callable[[], Awaitable[None]], pause: float = LONGEST_PAUSE) -> None:
     """Run a loop, and run it again should it break: without it the process would be mute or deaf until restarted."""
     while True:
         try:
             await work()
         except Exception:
             logger.exception("A loop of the bus broke")
-        await asyncio.sleep(LONGEST_PAUSE)
+        await asyncio.sleep(pause)

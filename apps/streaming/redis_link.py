@@ -18,7 +18,6 @@ logger = logging.getLogger(__name__)
 # Seconds.
 CONNECTING = 2.0
 BEAT = 1.0
-CONFIRMING = 3.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 
 # Beats without a word from Redis after which it counts as gone. Beats, not seconds: a process that stood still for
@@ -53,7 +52,6 @@ class Link:
         self._silence = 0
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._changed = asyncio.Event()
-        self._broken = False
 
     async def want(self, channels: Iterable[bytes]) -> None:
         """Listen to channels; returns once that is confirmed, or at once while Redis is away.
@@ -69,13 +67,8 @@ class Link:
             return
         confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((number, confirmed))
-        try:
-            async with asyncio.timeout(CONFIRMING):
-                await confirmed
-        except TimeoutError:
-            # What comes on these channels meanwhile may be lost; a new connection makes that good for everybody.
-            self._broken = True
-            self._changed.set()
+        # Not for ever: a connection that says nothing is given up.
+        await confirmed
 
     def release(self, channel: bytes) -> None:
         """Stop listening to a channel."""
@@ -111,26 +104,33 @@ class Link:
 
     async def _tend(self, connection: AbstractConnection) -> None:
         """Ask for what is wanted, and for a sign of life at each beat."""
-        while not self._broken and self._silence < PATIENCE:
+        clock = asyncio.get_running_loop().time
+        beat = clock() + BEAT
+        while self._silence < PATIENCE:
             self._changed.clear()
-            asked = self._asked.keys()
-            new, old = sorted(self._wanted - asked), sorted(asked - self._wanted)
-            # In one order on one connection: the pong says that everything before it was done.
-            self._pings += 1
-            if new:
-                self._asked.update(dict.fromkeys(new, self._pings))
-                await connection.send_command("SUBSCRIBE", *new)
-            if old:
-                for channel in old:
-                    del self._asked[channel]
-                await connection.send_command("UNSUBSCRIBE", *old)
-            await connection.send_command("PING", str(self._pings))
+            async with asyncio.timeout(PATIENCE * BEAT):
+                await self._ask(connection)
             try:
-                async with asyncio.timeout(BEAT):
+                async with asyncio.timeout_at(beat):
                     await self._changed.wait()
             except TimeoutError:
                 self._silence += 1
+                beat = clock() + BEAT
         raise TimeoutError("Redis is silent.")
+
+    async def _ask(self, connection: AbstractConnection) -> None:
+        """Bring Redis in step with what is wanted. One order on one connection: the pong says that it is done."""
+        asked = self._asked.keys()
+        new, old = sorted(self._wanted - asked), sorted(asked - self._wanted)
+        self._pings += 1
+        if new:
+            self._asked.update(dict.fromkeys(new, self._pings))
+            await connection.send_command("SUBSCRIBE", *new)
+        if old:
+            for channel in old:
+                del self._asked[channel]
+            await connection.send_command("UNSUBSCRIBE", *old)
+        await connection.send_command("PING", str(self._pings))
 
     async def _read(self, connection: AbstractConnection) -> None:
         heard = 0
@@ -161,7 +161,7 @@ class Link:
 
     def _fall(self) -> None:
         """Forget the connection; nobody is kept waiting for it."""
-        self.up = self._broken = False
+        self.up = False
         self._asked.clear()
         self._pongs = self._silence = 0
         self._release_waiting(self._pings + 1)

@@ -209,6 +209,10 @@ class Mark:
     def put(self, names: wire.Names, keys: list[str], args: list[Arg]) -> None:
         args.append("mark")
 
+    def tell(self) -> None:
+        if not self.reached.done():
+            self.reached.set_result(None)
+
     def after_loss(self) -> "Mark":
         return self
 
@@ -216,11 +220,13 @@ class Mark:
 class Outbox:
     """Queue operations for Redis. Everything but `publish` belongs to the loop's thread.
 
-    Units: keep_seconds as of the bus; limit counts operations that may wait before events are refused.
+    Units: keep_seconds as of the bus; limit counts operations that may wait before events are refused;
+    forsaken_seconds is how long the text of an answer is kept that nobody goes on with and nobody ends.
     """
 
-    def __init__(self, *, keep_seconds: float, limit: int = 10_000) -> None:
+    def __init__(self, *, keep_seconds: float, limit: int = 10_000, forsaken_seconds: float = FORSAKEN) -> None:
         self.refused = 0
+        self._forsaken = forsaken_seconds
         self.away = False
         self._keep_ms = int(keep_seconds * 1000)
         self._limit = limit
@@ -302,20 +308,27 @@ class Outbox:
 
     def written(self, batch: Sequence[Operation], failed: Sequence[int]) -> None:
         """Hear that Redis took a batch, except the operations with these numbers."""
-        for operation in batch:
-            if isinstance(operation, Mark) and not operation.reached.done():
-                operation.reached.set_result(None)
+        before = len(self._queue)
         for number in failed:
-            operation = batch[number]
-            if not isinstance(operation, Piece | Whole):
-                continue
-            held = self._held.get(operation.live)
-            if held is None or (held.attempt, held.epoch) != (operation.attempt, operation.epoch):
-                continue
-            was_in_step, held.in_step = held.in_step, False
-            # A Redis that refuses whole answers is asked again at the next `tidy`, not at once.
-            if was_in_step and isinstance(operation, Piece):
-                self._write_whole(held, RESYNC)
+            self._mend(batch[number])
+        marks = [operation for operation in batch if isinstance(operation, Mark)]
+        if len(self._queue) > before:
+            # What had to be written again belongs to what they wait for.
+            self._queue.extend(marks)
+            return
+        for mark in marks:
+            mark.tell()
+
+    def _mend(self, operation: Operation) -> None:
+        """Write an answer whole again where Redis could not go on with it, unless that is under way already."""
+        assert isinstance(operation, Piece | Whole), "nothing else can fail"
+        held = self._held.get(operation.live)
+        if held is None or (held.attempt, held.epoch) != (operation.attempt, operation.epoch):
+            return
+        was_in_step, held.in_step = held.in_step, False
+        # A Redis that refuses whole answers is asked again at the next `tidy`, not at once.
+        if was_in_step and isinstance(operation, Piece):
+            self._write_whole(held, RESYNC)
 
     def lost(self, batch: Sequence[Operation]) -> None:
         """Hear that the connection broke: what must be said is said again later, text is written whole then."""
@@ -331,7 +344,7 @@ class Outbox:
         self.away = False
         now = time.monotonic()
         for held in list(self._held.values()):
-            if now - held.touched > FORSAKEN:
+            if now - held.touched > self._forsaken:
                 del self._held[held.live]
             elif not held.in_step:
                 self._write_whole(held, RESYNC)

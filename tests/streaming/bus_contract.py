@@ -65,6 +65,31 @@ class BusContract:
             events = await heard(subscription, 200)
         assert [event["delta"].offset for _, event in events] == list(range(200))
 
+    async def test_one_flush_carries_many_answers_and_a_wrong_delta_costs_no_other_its_text(self, bus):
+        await bus.append_many([Delta("g", 1, 0, "text", 0, "one"), Delta("h", 1, 0, "text", 0, "two")])
+        hole = Delta("g", 1, 0, "text", 9, "!")
+        with pytest.raises(ValueError, match="does not continue"):
+            await bus.append_many([hole, Delta("h", 1, 0, "text", 3, " more")])
+        assert await bus.snapshot("g") == Snapshot(1, (PartText("text", "one"),))
+        assert await bus.snapshot("h") == Snapshot(1, (PartText("text", "two more"),))
+
+    async def test_a_delta_with_a_hole_before_it_is_refused(self, bus):
+        await bus.append(Delta("g", 1, 0, "text", 0, "x"))
+        for hole in (
+            Delta("g", 1, 0, "text", 2, "x"),
+            Delta("g", 1, 2, "text", 0, "x"),
+            Delta("g", 2, 0, "text", 1, "x"),
+        ):
+            with pytest.raises(ValueError, match="does not continue"):
+                await bus.append(hole)
+        assert (await bus.snapshot("g")).parts == (PartText("text", "x"),)
+
+    async def test_what_is_written_twice_is_kept_once(self, bus):
+        await bus.append(Delta("g", 1, 0, "text", 0, "🌳 one"))
+        await bus.append(Delta("g", 1, 0, "text", 2, "one two"))
+        await bus.append(Delta("g", 1, 0, "text", 0, "🌳"))
+        assert (await bus.snapshot("g")).parts == (PartText("text", "🌳 one two"),)
+
     async def test_parts_keep_their_order_and_kind(self, bus):
         await bus.append(Delta("g", 1, 0, "reasoning", 0, "so"))
         await bus.append(Delta("g", 1, 0, "reasoning", 2, " far"))

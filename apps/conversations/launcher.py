@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +21,9 @@ from apps.conversations.process import WebProcess, register
 from apps.core.db import in_db
 
 log = logging.getLogger(__name__)
+# Ctrl-C is somebody waiting at a terminal; SIGTERM gets the grace that settings give.
+INTERRUPT_GRACE_SECONDS = 2.0
+FRAME_BYTES = 64 * 1024
 
 
 class DrainingServer(Server):
@@ -33,38 +38,71 @@ class DrainingServer(Server):
         return self.drained.addCallback(lambda _: super(DrainingServer, self).kill_all_applications())
 
 
-def serve(
-    loop: asyncio.AbstractEventLoop, *, host: str, port: int, announce: Callable[[], None] | None = None
-) -> None:
-    """Serve until a signal; returns when everything is drained. `announce` runs, off the loop, once it listens."""
-    application = import_string(settings.ASGI_APPLICATION)
-    held: dict[str, WebProcess] = {}
+class Launcher:
+    """One run of the web server: started, drained at the first signal, hurried at the second."""
 
-    async def start() -> None:
-        held["process"] = register(WebProcess())
-        await held["process"].start(with_runner=True)
-        log.info("ready on http://%s:%s", host, port)
-        if announce is not None:
-            await in_db(announce)
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, announce: Callable[[], None] | None) -> None:
+        self.loop = loop
+        self.announce = announce
+        self.process: WebProcess | None = None
+        self.grace: float | None = None
+        self.is_ending = False
+        self.failed = False
 
-    def drain() -> Any:
-        server.drained = defer.Deferred.fromFuture(asyncio.ensure_future(stop(), loop=loop))
-        return None
+    async def start(self) -> None:
+        """Start what lives beside requests; `announce` runs, off the loop, once that is done."""
+        self.process = register(WebProcess())
+        await self.process.start(with_runner=True)
+        log.info("ready")
+        if self.announce is not None:
+            await in_db(self.announce)
 
-    async def stop() -> None:
-        if process := held.get("process"):
-            await process.stop()
+    def started(self, task: asyncio.Task[None]) -> None:
+        """End the server if its process could not start: pages without answers would look healthy."""
+        if not task.cancelled() and (error := task.exception()):
+            log.error("start-failed", exc_info=error)
+            self.failed = True
+            self.end(0.0)
+
+    def end(self, grace: float | None) -> None:
+        """Begin to end; called again, stop waiting for answers."""
+        if self.is_ending:
+            if self.process is not None:
+                self.process.hurry()
+            return
+        self.is_ending, self.grace = True, grace
+        reactor.callFromThread(reactor.stop)  # type: ignore[attr-defined]
+
+    async def stop(self) -> None:
+        """Drain the process."""
+        if self.process is not None:
+            await self.process.stop(self.grace)
+
+
+def serve(loop: asyncio.AbstractEventLoop, *, host: str, port: int, announce: Callable[[], None] | None = None) -> None:
+    """Serve until a signal; returns when everything is drained. Exits with 1 if the process could not start."""
+    launcher = Launcher(loop, announce=announce)
+
+    def ready() -> None:
+        loop.add_signal_handler(signal.SIGTERM, launcher.end, None)
+        loop.add_signal_handler(signal.SIGINT, launcher.end, INTERRUPT_GRACE_SECONDS)
+        asyncio.ensure_future(launcher.start(), loop=loop).add_done_callback(launcher.started)
+
+    def drain() -> None:
+        server.drained = defer.Deferred.fromFuture(asyncio.ensure_future(launcher.stop(), loop=loop))
 
     server = DrainingServer(
-        application,
+        import_string(settings.ASGI_APPLICATION),
         endpoints=[f"tcp:port={port}:interface={host}"],
-        signal_handlers=True,
-        websocket_max_message_size=64 * 1024,
-        websocket_max_frame_size=64 * 1024,
-        ready_callable=lambda: asyncio.ensure_future(start(), loop=loop),
+        signal_handlers=False,
+        websocket_max_message_size=FRAME_BYTES,
+        websocket_max_frame_size=FRAME_BYTES,
+        ready_callable=ready,
         server_name="Bough",
         verbosity=0,
     )
     # Registered before daphne's own, so that it runs first.
-    reactor.addSystemEventTrigger("before", "shutdown", drain)
+    reactor.addSystemEventTrigger("before", "shutdown", drain)  # type: ignore[attr-defined]
     server.run()
+    if launcher.failed:
+        sys.exit(1)

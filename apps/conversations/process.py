@@ -29,16 +29,16 @@ class WebProcess:
             self.runner = Runner(live.bus())
             await self.runner.start()
 
-    async def stop(self) -> None:
+    async def stop(self, grace_seconds: float | None = None) -> None:
         """Let answers finish within their grace, then close the sockets and the providers' connections."""
         if self.runner is not None:
-            await self.runner.drain()
+            await self.runner.drain(grace_seconds)
         await self.hub.stop()
         for provider in registry.current().values():
             await provider.aclose()
 
     def hurry(self) -> None:
-        """Stop waiting for answers: the second Ctrl-C."""
+        """Stop waiting for answers: the second signal."""
         if self.runner is not None:
             self.runner.interrupt_all()
 

@@ -31,9 +31,18 @@ class Command(BaseCommand):
         from apps.conversations.launcher import serve  # noqa: PLC0415
 
         threading.Thread(target=_know_models, name="models-first", daemon=True).start()
+        _load_libraries()
         gc.collect()
         gc.freeze()
         serve(loop, host=options["host"], port=options["port"], announce=options.get("announce"))
+
+
+def _load_libraries() -> None:
+    """Import what costs seconds of CPU before answers run, never beside them."""
+    from apps.providers import litellm_chat, registry  # noqa: PLC0415
+
+    if any(isinstance(provider, litellm_chat.LiteLLMChat) for provider in registry.current().values()):
+        litellm_chat.load_litellm()
 
 
 def _know_models() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bench.processes import cpu_seconds
 from bench.readers import ApiReader, session
 from bench.server import Bough, Person, running_bough
 from bench.table import table
@@ -16,7 +17,7 @@ from bench.tokens import Tally
 LENGTHS = (10, 100, 100_000)
 TIMES = 15
 TTFT_MS = 50
-HEAD = ("messages", "request", "HTTP p50 ms", "in process p50 ms", "processor p50 ms", "queries", "kB")
+HEAD = ("messages", "request", "HTTP p50 ms", "in process p50 ms", "processor ms", "queries", "kB")
 
 
 async def run(folder: Path) -> str:
@@ -31,8 +32,8 @@ async def run(folder: Path) -> str:
             for length, chat in zip(LENGTHS, chats, strict=True)
             for what, path in (("page", f"/c/{chat}/"), ("API page", f"/api/chats/{chat}/messages"))
         }
+        found: list[dict[str, Any]] = json.loads(await bough.run("-m", "bench.opening", *chats))
         firsts = [await _first_token(bough, person, chat) for chat in chats]
-    found: list[dict[str, Any]] = json.loads(await bough.run("-m", "bench.opening", *chats))
     rows = [
         (
             row["length"],
@@ -46,8 +47,8 @@ async def run(folder: Path) -> str:
         for row in found
     ]
     rows += [
-        (length, "first token of one more answer", first, None, None, None, None)
-        for length, first in zip(LENGTHS, firsts, strict=True)
+        (length, "first token of one more answer", first, None, cpu, None, None)
+        for length, (first, cpu) in zip(LENGTHS, firsts, strict=True)
     ]
     return f"{table(HEAD, rows)}\n\nBuilding them took {built:.0f} s.\n"
 
@@ -72,14 +73,17 @@ async def _over_http(bough: Bough, person: Person, path: str) -> float:
     return median(took[1:])
 
 
-async def _first_token(bough: Bough, person: Person, chat: str) -> float:
-    """Ask on in a conversation, and give the median of what Bough adds to the provider's time to the first token."""
+async def _first_token(bough: Bough, person: Person, chat: str) -> tuple[float, float]:
+    """Ask on in a conversation: the median of what Bough adds to the provider's first token, and the processor's share."""
     reader, took = ApiReader(bough.url, person), []
+    assert bough.process is not None
     await reader.open()
     reader.chat = chat
+    before = cpu_seconds(bough.process.pid)
     for _ in range(TIMES + 1):
         tally = Tally()
         await reader.ask(f"More, please. [[n=5,ttft={TTFT_MS},itl=5]]", 5, tally)
         took.append((tally.first_at - tally.asked_at) / 1000 - TTFT_MS)
+    worked = (cpu_seconds(bough.process.pid) - before) * 1000 / len(took)
     await reader.close()
-    return median(took[1:])
+    return median(took[1:]), worked

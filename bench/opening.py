@@ -69,13 +69,13 @@ class Opener:
         return rows
 
     def _fork_at_the_top(self) -> list[object]:
-        """Give the first answer a sibling; the ids of both."""
+        """Give the first answer a sibling; the ids of both, the old one last, so that the owner stands there in the end."""
         first = Message.objects.filter(conversation=self.conversation, depth=1).order_by("created_at")[0]
         messages.edit(
             user=self.conversation.owner, conversation_id=self.conversation.pk, message_id=first.pk, content="Another."
         )
         other = Message.objects.filter(conversation=self.conversation, depth=1).order_by("-created_at")[0]
-        return [first.pk, other.pk]
+        return [other.pk, first.pk]
 
 
 def main() -> None:
@@ -86,7 +86,7 @@ def main() -> None:
     rows = []
     for pk in options.conversations:
         conversation = Conversation.objects.select_related("owner").get(pk=pk)
-        length = Message.objects.filter(conversation=conversation).count()
+        length = Message.objects.filter(conversation=conversation).count()  # before the sibling
         rows += [{"length": length, **row} for row in Opener(counter, conversation).rows()]
     print(json.dumps(rows))
 

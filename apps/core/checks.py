@@ -13,6 +13,8 @@ from apps.core.security import is_network
 TAG = "bough"
 # 128 bits as letters and digits; a generated key has more.
 SHORT_KEY = 22
+# Ours, which the settings put in place of Django's.
+SQLITE_ENGINES = ("apps.core.sqlite", "django.db.backends.sqlite3")
 
 
 @register(TAG)
@@ -41,7 +43,7 @@ def check_data_folder(app_configs: Sequence[AppConfig] | None, **kwargs: Any) ->
 @register(TAG)
 def check_sqlite(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     database = settings.DATABASES["default"]
-    if not database["ENGINE"].endswith("sqlite3"):
+    if database["ENGINE"] not in SQLITE_ENGINES:
         return []
     if database.get("OPTIONS", {}).get("transaction_mode") == "IMMEDIATE":
         return []

@@ -40,6 +40,8 @@ def test_open_sign_up_without_mail_is_named(sound):
 @pytest.mark.parametrize(
     ("engine", "options", "found"),
     [
+        ("apps.core.sqlite", {}, {"bough.E002"}),
+        ("apps.core.sqlite", {"transaction_mode": "IMMEDIATE"}, set()),
         ("django.db.backends.sqlite3", {}, {"bough.E002"}),
         ("django.db.backends.sqlite3", {"transaction_mode": "IMMEDIATE"}, set()),
         ("django.db.backends.postgresql", {}, set()),

@@ -7,6 +7,7 @@ The busy handler polls, with sleeps of up to 100 ms, while the lock may be free:
 import threading
 from typing import Any
 
+from django.db import OperationalError
 from django.db.backends.sqlite3 import base
 
 _writers = threading.Lock()
@@ -18,8 +19,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
     _has_turn = False
 
     def _start_transaction_under_autocommit(self) -> None:
-        # Bounded like the busy handler: whoever waits longer meets its error.
+        # Bounded like the busy handler, and with its error: going on without the turn would wait as long once more.
         self._has_turn = _writers.acquire(timeout=self.settings_dict["OPTIONS"].get("timeout", 5))
+        if not self._has_turn:
+            raise OperationalError("database is locked")
         try:
             super()._start_transaction_under_autocommit()  # type: ignore[misc]
         except BaseException:

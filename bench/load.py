@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
@@ -85,10 +84,10 @@ async def run(
         if profile:
             running.enter_context(profiled(found[-1].process.pid, Path(profile)))
         for target in found:
-            await measure(target, provider, answers=2, tokens=30, each=1, spread=0.1)  # warms up
+            await measure(target, answers=2, tokens=30, each=1, spread=0.1)  # warms up
         for count in answers:
             for target in found:
-                rows.append(await _median_row(target, provider, count, runs))
+                rows.append(await _median_row(target, count, runs))
                 print(" ".join(cell(value) for value in rows[-1].cells()), file=sys.stderr, flush=True)
     errors = [f"* {row.answers} {row.target}: {row.errors[0]}\n" for row in rows if row.errors]
     return f"{table(HEAD, [row.cells() for row in rows])}\n\n{''.join(errors)}"
@@ -113,12 +112,10 @@ async def _started(
     return found
 
 
-async def _median_row(target: Target, provider: Provider, answers: int, runs: int) -> Row:
+async def _median_row(target: Target, answers: int, runs: int) -> Row:
     """Measure some times and give the median of each figure; errors, losses and repeats add up."""
     tokens, each, spread = (50, 5, 0.0) if answers == 1 else (300, 1, SPREAD_SECONDS)
-    rows = [
-        await measure(target, provider, answers=answers, tokens=tokens, each=each, spread=spread) for _ in range(runs)
-    ]
+    rows = [await measure(target, answers=answers, tokens=tokens, each=each, spread=spread) for _ in range(runs)]
     middle = {
         one.name: median(values)
         for one in fields(Row)
@@ -128,20 +125,19 @@ async def _median_row(target: Target, provider: Provider, answers: int, runs: in
     return replace(rows[0], **middle, **sums, errors=[error for row in rows for error in row.errors])
 
 
-async def measure(target: Target, provider: Provider, *, answers: int, tokens: int, each: int, spread: float) -> Row:
+async def measure(target: Target, *, answers: int, tokens: int, each: int, spread: float) -> Row:
     """Have so many readers ask `each` times in a row, their beginnings spread over some seconds."""
     row = Row(target.name, answers)
     readers = [target.reader(number) for number in range(answers)]
-    ours = (os.getpid(), provider.process.pid, target.process.pid)
     before = memory_mib(target.process.pid)
     for begin in range(0, answers, 10):
         await asyncio.gather(*(reader.open() for reader in readers[begin : begin + 10]))
-    await quiet(ours)
+    await quiet()
     idle = memory_mib(target.process.pid)
     gc.collect()
     gc.disable()
     watching = asyncio.create_task(_watch_memory(row, target.process.pid))
-    clock, began = Clock(target.process.pid, ours), now()
+    clock, began = Clock(target.process.pid), now()
     prompt = f"Please answer. [[n={tokens},ttft={TTFT_MS},itl={ITL_MS}]]"
 
     async def ask(number: int, reader: Reader) -> list[Tally]:

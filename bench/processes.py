@@ -121,31 +121,31 @@ def _stat(pid: int) -> list[str]:
 
 @dataclass
 class Clock:
-    """What time, processor and other people took since it was made. `ours` are the roots of all trees of the bench."""
+    """What time, processor and other programs took since it was made."""
 
     target: int | None
-    ours: Sequence[int]
 
     def __post_init__(self) -> None:
         self.began = time.monotonic()
         self._at_start = self._read()
 
     def _read(self) -> tuple[float, float, float]:
+        # All that the bench starts are its children: its own tree is all that is ours, each process once.
         target = cpu_seconds(self.target) if self.target else 0.0
-        return target, sum(cpu_seconds(pid) for pid in self.ours), busy_seconds()
+        return target, cpu_seconds(os.getpid()), busy_seconds()
 
     def stop(self) -> tuple[float, float, float]:
         """Give seconds passed, processor seconds of the target, and cores that others used meanwhile."""
         wall = time.monotonic() - self.began
         target, ours, busy = (now - before for now, before in zip(self._read(), self._at_start, strict=True))
-        return wall, target, max(0.0, (busy - ours) / wall)
+        return wall, target, (busy - ours) / wall
 
 
-async def quiet(ours: Sequence[int], *, seconds: float = 6) -> None:
+async def quiet(*, seconds: float = 6) -> None:
     """Wait for others on this machine to use less than a quarter of a core, but no longer than some seconds."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        clock = Clock(None, ours)
+        clock = Clock(None)
         await asyncio.sleep(0.7)
         if clock.stop()[2] < 0.25:
             return

@@ -12,6 +12,7 @@ from apps.conversations.services import branches, conversations, messages
 from apps.core.db import in_db
 from apps.providers.base import Finished, ReasoningDelta, UsageReport
 from apps.providers.errors import ErrorKind, ProviderError
+from apps.streaming.bus import live_topic
 from tests.conversations.event_streams import read_events, read_stream, texts_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -305,3 +306,17 @@ async def test_an_answer_still_queued_can_be_followed_and_read_as_queued(caller,
     assert texts_of(events) == {0: "Late"}
     generation = await in_db(Generation.objects.get, pk=sent.generations[0].pk)
     assert generation.state == GenerationState.COMPLETED
+
+
+async def test_an_end_that_the_row_knows_nothing_of_is_not_told(caller, chat, user, bus):
+    sent = await in_db(messages.send, user=user, conversation_id=chat.pk, content="Hi")
+    topic = live_topic(str(sent.generations[0].pk))
+    response = await caller.get(f"/api/chats/{chat.pk}/stream")
+    reading = asyncio.create_task(read_stream(response))
+    async with asyncio.timeout(10):
+        while not bus._topics.get(topic):
+            await asyncio.sleep(0.001)
+        bus.publish(topic, {"type": "ended", "status": "complete"})
+        events = read_events(await reading)
+    # It goes on where it was left, for whoever asks again.
+    assert [event.name for event in events] == ["start"]

@@ -153,8 +153,11 @@ async def _load_row(generation_id: str) -> Snapshot | None:
 
 
 async def _last_events(position: Position) -> list[bytes]:
-    """Write `end`, and `error` before it where there is one."""
+    """Write `end`, and `error` before it where there is one; nothing if the row says that the answer goes on."""
     generation = await in_db(progress.get_ended, position.live)
+    if generation is not None and generation.is_active:
+        # Ends without `end`, as a broken connection does: the reader comes back with the id of its last event.
+        return []
     error, end = end_of(generation) if generation is not None else (GONE, StreamEnd(status="interrupted"))
     events = [named_event("error", position, error.model_dump())] if error else []
     return [*events, named_event("end", position, end.model_dump(by_alias=True))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from apps.conversations.models import Generation, GenerationState, MessageStatus
+from apps.conversations.models import Generation, GenerationState
 from apps.conversations.schemas.base import Answer
 from apps.conversations.schemas.messages import Timings, Usage, timings_of, usage_of
 from apps.conversations.services.generations import MESSAGE_STATUS
@@ -33,10 +33,9 @@ class StreamEnd(Answer):
 
 
 def end_of(generation: Generation) -> tuple[StreamError | None, StreamEnd]:
-    """Read how an answer ended, and what went wrong, if anything did."""
+    """Read how an answer ended, and what went wrong, if anything did; it must have ended."""
     message = generation.message
-    # An answer still active here lost its events on the way; what the row says is then the best there is.
-    status = MESSAGE_STATUS.get(GenerationState(generation.state), MessageStatus.INTERRUPTED)
+    status = MESSAGE_STATUS[GenerationState(generation.state)]
     if message is None:
         return None, StreamEnd(status=status)
     error = StreamError(error=message.error_code, message=message.error_message) if message.error_code else None

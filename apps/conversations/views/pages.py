@@ -1,4 +1,7 @@
-"""Reading: the page of a new conversation, of one that exists, its older messages, single articles. Nothing is written."""
+"""Reading: the page of a new conversation, of one that exists, its older messages, single articles.
+
+Nothing is written, but that looking ends answers whose runner is gone.
+"""
 
 from __future__ import annotations
 

@@ -169,6 +169,7 @@ def test_a_patch_changes_what_it_names_and_nothing_else(calls, chat):
         ({"status": "gone"}, "status"),
         ({"settings": []}, "settings"),
         ({"settings": {"model": 5}}, "model"),
+        (b'{"settings":' + b'{"a":' * 100 + b"1" + b"}" * 101, "settings"),
         ({"personaId": "01a1fbb7-4903-7411-9093-0c05fec09170"}, "personaId"),
         ({"mode": "story"}, "mode"),
         ([], "body"),

@@ -187,6 +187,19 @@ def test_settings_are_merged_and_none_takes_one_away(user):
     assert conversations.set_model(user=user, conversation_id=created.pk, model="").settings == {"topP": 1}
 
 
+def nested(levels):
+    """Build an object in an object, so many levels deep."""
+    settings = {}
+    for _ in range(levels - 1):
+        settings = {"a": settings}
+    return settings
+
+
+def test_settings_may_be_twenty_levels_deep(user):
+    created = conversations.create(user=user, settings=nested(20))
+    assert reload(created).settings == nested(20)
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -197,6 +210,9 @@ def test_settings_are_merged_and_none_takes_one_away(user):
         {"a": "\x00"},
         {"a\ud800": 1},
         {"a": {1}},
+        nested(21),
+        nested(900),
+        {"a": [[nested(18)]]},
     ],
 )
 def test_settings_that_do_not_fit_are_refused(user, conversation, settings):

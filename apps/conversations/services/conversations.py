@@ -26,6 +26,8 @@ from apps.core.ids import new_id, parse_id
 
 TITLE_CHARACTERS = 500
 SETTINGS_BYTES = 20_000
+# What is read back deep inside a template's stack must not need much of its own: Python's parser of JSON is recursive.
+SETTINGS_LEVELS = 20
 PAGE, MOST = 20, 100  # Source: the API's contract.
 
 
@@ -289,12 +291,14 @@ def _clean_status(status: str) -> ConversationStatus:
 
 
 def _merged(old: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Merge settings. Raises: InvalidField for what can't be stored, is too long, or a model that is no name."""
+    """Merge settings. Raises: InvalidField for what can't be stored, is too long or deep, or a model that is no name."""
     settings = {key: value for key, value in {**old, **changes}.items() if value is not None}
     model = settings.get("model", "")
     if not isinstance(model, str) or len(model) > 200:
         raise InvalidField("model must be the name of a model.", field="model")
     settings = {key: value for key, value in settings.items() if key != "model" or value}
+    if not _fits_levels(settings, SETTINGS_LEVELS):
+        raise InvalidField(f"settings are nested more than {SETTINGS_LEVELS} levels deep.", field="settings")
     try:
         text = json.dumps(settings, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError):
@@ -304,6 +308,13 @@ def _merged(old: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     # Escaped in JSON, a NUL still is one to PostgreSQL.
     check_characters(text.replace("\\u0000", "\x00"), field="settings")
     return settings
+
+
+def _fits_levels(value: Any, levels: int) -> bool:
+    if not isinstance(value, (dict, list)):
+        return True
+    inner = value.values() if isinstance(value, dict) else value
+    return levels > 0 and all(_fits_levels(item, levels - 1) for item in inner)
 
 
 def _lock(user: User, conversation_id: str | UUID) -> Conversation:

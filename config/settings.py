@@ -168,6 +168,8 @@ STORAGES = {
         else "servestatic.storage.CompressedManifestStaticFilesStorage"
     },
 }
+# Our modules carry their comments; what is sent need not.
+SERVESTATIC_MINIFY = True
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
 # --- sign-in -------------------------------------------------------------------------------------------------

@@ -77,6 +77,14 @@ def test_a_message_has_exactly_the_fields_of_the_contract(calls, chat):
     assert (told["parentId"], told["error"], told["model"], told["finishReason"]) == (None, None, None, None)
 
 
+def test_an_answer_being_written_shows_its_text_so_far_as_content(calls, chat, path):
+    # As a checkpoint leaves it: the parts alone.
+    parts = [{"type": "reasoning", "text": "Hm."}, {"type": "text", "text": "So "}, {"type": "text", "text": "far"}]
+    Message.objects.filter(pk=path[3].pk).update(parts=parts, text="", status=MessageStatus.STREAMING)
+    shown = calls.get(f"/chats/{chat.pk}/messages").json()["messages"][-1]
+    assert (shown["parts"], shown["content"], shown["status"]) == (parts, "So far", "streaming")
+
+
 def test_an_empty_chat_has_an_empty_page(calls, chat):
     page = calls.get(f"/chats/{chat.pk}/messages").json()
     assert page == {"messages": [], "leafId": None, "leafChanged": False, "reason": None, "nextCursor": None}

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from apps.conversations.models import Conversation, Message, MessageStatus, Role, Run, TitleSource
-from apps.conversations.services import branches, bulk, conversations, forks, messages, paths
+from apps.conversations.services import branches, bulk, conversations, forks, messages, nodes, paths
 from apps.core.errors import InvalidField, NotFound
 from tests.factories import make_conversation, make_message, make_path, reload, standing_ids
 
@@ -104,11 +104,26 @@ def test_every_column_is_either_copied_or_known_not_to_be():
 def test_an_answer_that_is_still_written_is_copied_as_interrupted_with_its_text(user, fork):
     sent = messages.send(user=user, conversation_id=None, content="Hello")
     parts = [{"type": "text", "text": "So far"}]
-    Message.objects.filter(pk=sent.answers[0].pk).update(parts=parts, text="So far")
+    # As a checkpoint leaves it: the parts alone.
+    Message.objects.filter(pk=sent.answers[0].pk).update(parts=parts)
     copy = fork(sent.answers[0])
     assert [(row.status, row.text) for row in copies(copy)] == [("complete", "Hello"), ("interrupted", "So far")]
     assert reload(sent.answers[0]).status == MessageStatus.STREAMING
     assert copy.generations.count() == 0
+    assert copies(copy)[1].token_estimate == nodes.estimate_tokens("So far")
+
+
+def test_a_copy_of_half_an_answer_can_be_continued(user, fork):
+    sent = messages.send(user=user, conversation_id=None, content="Hello")
+    Message.objects.filter(pk=sent.answers[0].pk).update(parts=[{"type": "text", "text": "So far"}])
+    copy = fork(sent.answers[0])
+    messages.continue_answer(user=user, conversation_id=copy.pk, message_id=copy.active_leaf_id)
+    assert copy.generations.count() == 1
+
+
+def test_an_answer_that_was_interrupted_before_is_copied_as_it_is(user, source, path, fork):
+    Message.objects.filter(pk=path[1].pk).update(status=MessageStatus.INTERRUPTED, token_estimate=4711)
+    assert copies(fork(path[1]))[1].token_estimate == 4711
 
 
 def test_a_fork_goes_through_every_run_of_the_path(source, path, fork):

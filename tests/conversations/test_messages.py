@@ -2,9 +2,10 @@
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
 from apps.conversations.models import Conversation, Generation, Message, MessageRevision, MessageStatus, Role
-from apps.conversations.services import generations, leases, messages
+from apps.conversations.services import branches, generations, leases, messages
 from apps.core import errors
 
 pytestmark = pytest.mark.django_db
@@ -234,3 +235,51 @@ def test_sending_costs_few_statements_whatever_the_length(user, sent, django_ass
     # Two more on PostgreSQL, whose rows are locked one by one.
     with django_assert_max_num_queries(12 if connection.vendor == "postgresql" else 10):
         messages.send(user=user, conversation_id=sent.conversation.pk, content="Last", client_id="last")
+
+
+def test_places_are_remembered_through_every_door(user, sent):
+    """Stand on the older of two answers below; leave by each door; come back to the same place."""
+    where = {"user": user, "conversation_id": sent.conversation.pk}
+    second = messages.send(**where, content="Deeper")
+    end_all()
+    older = second.answers[0]
+    messages.regenerate(**where, message_id=older.pk)
+    end_all()
+    answer = sent.answers[0]
+    doors = [
+        (sent.user_message, lambda: messages.edit(**where, message_id=sent.user_message.pk, content="Edited")),
+        (answer, lambda: messages.regenerate(**where, message_id=answer.pk)),
+        (answer, lambda: messages.edit(**where, message_id=answer.pk, content="By hand")),
+        (second.user_message, lambda: messages.send(**where, content="Aside", parent_id=answer.pk)),
+    ]
+    for left, leave in doors:
+        branches.select(**where, message_id=older.pk)
+        leave()
+        end_all()
+        assert branches.select(**where, message_id=left.pk).pk == older.pk
+
+
+def test_a_replay_of_what_was_deleted_is_not_found(user, sent):
+    Conversation.objects.update(deleted_at=timezone.now())
+    with pytest.raises(errors.NotFound):
+        messages.send(user=user, conversation_id=None, content="Hello there", client_id="one")
+
+
+def test_a_replay_after_an_edit_in_place_is_still_the_first_result(user, sent):
+    where = {"user": user, "conversation_id": sent.conversation.pk}
+    messages.edit(**where, message_id=sent.user_message.pk, content="Mended", mode="save")
+    again = messages.send(user=user, conversation_id=None, content="Hello there", client_id="one")
+    assert again.replayed
+
+
+def test_a_new_conversation_keeps_the_model_it_was_begun_with(user):
+    sent = messages.send(user=user, conversation_id=None, content="Hi", model="demo/bough")
+    end_all()
+    second = messages.send(user=user, conversation_id=sent.conversation.pk, content="More")
+    assert second.generations[0].request["model"] == "demo/bough"
+
+
+def test_fixing_a_word_asks_no_provider(user, sent, settings):
+    settings.DEFAULT_MODEL = "gone/away"
+    where = {"user": user, "conversation_id": sent.conversation.pk}
+    assert messages.edit(**where, message_id=sent.user_message.pk, content="x", mode="save").text == "x"

@@ -286,3 +286,102 @@ async def test_what_a_dead_process_of_this_host_left_is_ended_at_start(bus, user
     message = await in_db(Message.objects.get, pk=sent.answers[0].pk)
     await runner.drain(0)
     assert (message.status, message.text) == (MessageStatus.INTERRUPTED, "Left")
+
+
+async def test_figures_that_no_column_holds_cost_the_answer_nothing(runner, bus, user, scripted):
+    scripted.add(["Fine", UsageReport(10**20, -5, None, 3), END])
+    message = await ended(bus, await send(user))
+    assert (message.status, message.text) == (MessageStatus.COMPLETE, "Fine")
+    assert (message.prompt_tokens, message.completion_tokens, message.cached_tokens) == (2**31 - 1, 0, 3)
+
+
+async def test_what_no_database_stores_is_mended(runner, bus, user, scripted):
+    scripted.add(["a\x00b", "\ud83d", "c", END])
+    message = await ended(bus, await send(user))
+    assert (message.status, message.text) == (MessageStatus.COMPLETE, "ab?c")
+
+
+async def test_an_ending_that_cannot_be_stored_is_stored_without_its_figures(runner, bus, user, scripted):
+    gate = asyncio.Event()
+    scripted.add(["Some", gate, END])
+    sent = await send(user)
+    await text_shown(bus, sent, "Some")
+    runner._writers[sent.generations[0].pk]._thought[0] = object()
+    gate.set()
+    message = await ended(bus, sent)
+    assert (message.status, message.text, message.error_code) == (MessageStatus.FAILED, "Some", "internal")
+    assert await in_db(messages.send, user=user, conversation_id=sent.conversation.pk, content="And on")
+
+
+async def test_a_continuation_adds_its_figures(runner, bus, user, scripted):
+    scripted.add(["One ", UsageReport(10, 2, None, None)], ["two", END, UsageReport(12, 1, None, None)])
+    sent = await send(user)
+    first = await ended(bus, sent)
+    where = {"user": user, "conversation_id": sent.conversation.pk, "message_id": sent.answers[0].pk}
+    message = await ended(bus, await in_db(messages.continue_answer, **where))
+    assert (message.prompt_tokens, message.completion_tokens) == (22, 3)
+    assert message.ttft_ms == first.ttft_ms
+
+
+async def test_a_continuation_that_fails_keeps_text_and_figures(runner, bus, user, scripted):
+    scripted.add(["One", UsageReport(10, 2, None, None)], [ProviderError(ErrorKind.KEY_REFUSED, "No.")])
+    sent = await send(user)
+    first = await ended(bus, sent)
+    where = {"user": user, "conversation_id": sent.conversation.pk, "message_id": sent.answers[0].pk}
+    message = await ended(bus, await in_db(messages.continue_answer, **where))
+    assert (message.status, message.text, message.prompt_tokens) == (MessageStatus.FAILED, "One", 10)
+    assert message.ttft_ms == first.ttft_ms
+
+
+async def test_sending_at_once_after_stopping_waits_for_the_end(runner, bus, user, scripted):
+    scripted.add(["Half", asyncio.Event(), END], ["New", END])
+    sent = await send(user)
+    await text_shown(bus, sent, "Half")
+    await in_db(generations.stop, user=user, conversation_id=sent.conversation.pk)
+    second = await send(user, "And now", conversation_id=sent.conversation.pk)
+    first = await in_db(Message.objects.get, pk=sent.answers[0].pk)
+    assert (first.status, first.text) == (MessageStatus.STOPPED, "Half")
+    assert (await ended(bus, second)).text == "New"
+
+
+async def test_a_page_never_sweeps_what_its_own_process_writes(runner, bus, user, scripted):
+    gate = asyncio.Event()
+    scripted.add(["Still", gate, " here", END])
+    sent = await send(user)
+    await text_shown(bus, sent, "Still")
+    # As after a laptop's sleep: the lease ran out, and nobody renewed it yet.
+    past = timezone.now() - timedelta(seconds=90)
+    await in_db(Generation.objects.filter(pk=sent.generations[0].pk).update, lease_until=past)
+    active = await in_db(generations.active_answers, user=user, conversation_id=sent.conversation.pk)
+    assert [generation.pk for generation in active] == [sent.generations[0].pk]
+    gate.set()
+    assert (await ended(bus, sent)).text == "Still here"
+
+
+async def test_a_bad_answer_does_not_end_the_checkpoints_of_others(runner, bus, user, scripted):
+    never = asyncio.Event()
+    scripted.add(["Good", never], ["Bad", never])
+    good, bad = await send(user), await send(user)
+    await text_shown(bus, good, "Good")
+    await text_shown(bus, bad, "Bad")
+    writer = runner._writers[bad.generations[0].pk]
+    writer._stored = [{"type": object()}]
+    writer.dirty = runner._writers[good.generations[0].pk].dirty = True
+    scripted_more = runner._writers[good.generations[0].pk]
+    await scripted_more._add("text", " day")
+    async with asyncio.timeout(8):
+        while "day" not in str((await in_db(Message.objects.get, pk=good.answers[0].pk)).parts):
+            await asyncio.sleep(0.05)
+
+
+async def test_an_answer_that_ends_in_a_deleted_conversation_moves_nothing(runner, bus, user, scripted):
+    gate = asyncio.Event()
+    scripted.add(["Late", gate, END])
+    sent = await send(user)
+    await text_shown(bus, sent, "Late")
+    rows = Conversation.objects.filter(pk=sent.conversation.pk)
+    await in_db(rows.update, deleted_at=timezone.now())
+    before = await in_db(rows.get)
+    gate.set()
+    await ended(bus, sent)
+    assert (await in_db(rows.get)).updated_at == before.updated_at

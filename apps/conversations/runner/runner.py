@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, connection
 
 from apps.conversations.models import Generation, GenerationState, Message, Purpose
 from apps.conversations.runner.limits import Limits
@@ -31,7 +31,10 @@ log = logging.getLogger(__name__)
 CONTEXT_MESSAGES = 50
 CLAIM_AT_ONCE = 50
 SWEEP_EVERY_BEATS = 15
-AWAY = (OperationalError, InterfaceError)
+# Psycopg calls a cut connection an InterfaceError; SQLite so calls a value that it can't store.
+AWAY: tuple[type[Exception], ...] = (OperationalError,)
+if connection.vendor != "sqlite":
+    AWAY += (InterfaceError,)
 # A database that is away: the pause before an ending is tried again doubles up to this.
 LONGEST_PAUSE_SECONDS = 10.0
 # After the grace, so long may endings take to be written.
@@ -268,9 +271,8 @@ class Runner:
         except Exception:
             # Something in it can't be stored: the text alone, without its figures, can.
             log.exception("ending-broke", extra=fields)
-            state, _, code, sentence = BROKEN
-            plain = replace(ending, state=state, finish_reason="", error_code=code, error_message=sentence)
-            done = await self._persist(replace(plain, usage={}, ttft_ms=None, duration_ms=None))
+            ending = _plain(ending)
+            done = await self._persist(ending)
         if not done:
             log.warning("lease-lost", extra=fields)
             return
@@ -327,6 +329,14 @@ def _request(generation: Generation, path: list[Message]) -> tuple[ChatRequest, 
     if continuation:
         messages = (*messages, ChatMessage("assistant", message.text))
     return ChatRequest(model, messages, continuation=continuation), provider
+
+
+def _plain(ending: Ending) -> Ending:
+    """Reduce an ending to its text and the word that something broke."""
+    state, reason, code, sentence = BROKEN
+    parts = [{"type": part["type"], "text": part["text"]} for part in ending.parts]
+    told = replace(ending, state=state, finish_reason=reason, error_code=code, error_message=sentence)
+    return replace(told, parts=parts, usage={}, ttft_ms=None, duration_ms=None)
 
 
 async def _one_by_one(progress: list[leases.Progress]) -> None:

@@ -11,6 +11,7 @@ from uuid import UUID
 from pydantic import Field
 
 from apps.conversations.models import Message, MessageStatus
+from apps.conversations.models.message import joined_text
 from apps.conversations.schemas.base import Answer, Given, later
 
 ModelId = Annotated[str, Field(max_length=300)]
@@ -182,7 +183,8 @@ def message_out(message: Message, *, queued: Set[UUID]) -> MessageOut:
         depth=message.depth,
         role=cast(RoleName, message.role),
         parts=message.parts,
-        content=message.text,
+        # Not its text, which an answer being written has only at its end.
+        content=joined_text(message.parts),
         status="queued" if waiting else cast(StatusName, message.status),
         error=failed,
         model=f"{message.provider}/{message.model_id}" if message.model_id else None,

@@ -14,8 +14,9 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from apps.accounts.models import User
-from apps.conversations.models import Conversation, Message, Role, Run, TitleSource
-from apps.conversations.services import live
+from apps.conversations.models import Conversation, Message, MessageStatus, Role, Run, TitleSource
+from apps.conversations.models.message import joined_text
+from apps.conversations.services import live, nodes
 from apps.conversations.services.access import get_message, lock
 from apps.conversations.services.conversations import clean_title, family_of, get
 from apps.conversations.services.lineage import from_column, lineage, to_column
@@ -143,7 +144,15 @@ def _copy_path(message: Message, copy: Conversation) -> UUID:
             sql = COPY.format(columns=columns, values=values, pairs=", ".join(["(%s, %s, %s)"] * len(batch)))
             ids = [to_column(pk) for pair in batch for pk in pair]
             cursor.execute(sql, [to_column(copy.pk), to_column(run.pk), *ids])
+    _complete_unfinished(run)
     return Message.objects.values_list("pk", flat=True).get(run=run, depth=message.depth)
+
+
+def _complete_unfinished(run: Run) -> None:
+    """Give copies of answers that are still written the text of their parts: until its end, only those are stored."""
+    for copied in Message.objects.filter(run=run, copied_from__status=MessageStatus.STREAMING).only("parts"):
+        text = joined_text(copied.parts)
+        Message.objects.filter(pk=copied.pk).update(text=text, token_estimate=nodes.estimate_tokens(text))
 
 
 def _pairs(message: Message) -> Iterator[tuple[UUID, UUID, UUID]]:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, cast
 
+import hiredis
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
@@ -26,7 +27,7 @@ from apps.streaming.answers import Delta, PartText, Snapshot
 from apps.streaming.bus import Event
 from apps.streaming.memory import RESYNC, MemorySubscription
 from apps.streaming.redis_link import CONNECTING, FIRST_PAUSE, LONGEST_PAUSE, Link, describe
-from apps.streaming.redis_outbox import Operation, Outbox
+from apps.streaming.redis_outbox import Outbox
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ SETTLE = 1.0
 START = 1.0
 TICK = 1.0
 
-# Connections for writing and for snapshots.
+# Connections for snapshots; writing and listening have one each.
 CONNECTIONS = 8
 
 # How long the keys of a running answer live without a word of it; if it goes on after all, they are written again.
@@ -95,7 +96,8 @@ class RedisBus:
     def _prepare(self) -> None:
         """Make everything that belongs to one loop."""
         self._listeners: dict[str, set[MemorySubscription]] = {}
-        self._link = Link(self._connection, hear=self._hear, risen=self._rise)
+        # Listening waits as long as nothing is said; the link itself looks for signs of life.
+        self._link = Link(lambda: self._connection(None), hear=self._hear, risen=self._rise)
         self._writing = self._in_flight = False
         self._tidy_at = 0.0
         self._work = asyncio.Event()
@@ -128,7 +130,6 @@ class RedisBus:
             self._prepare()
         self._loop, self._thread = loop, threading.get_ident()
         self._client = Redis.from_pool(self._pool(socket_timeout=REPLY, max_connections=CONNECTIONS, timeout=READ))
-        self._write_script = self._client.register_script(wire.WRITE)
         self._read_script = self._client.register_script(wire.READ)
         self._outbox.lost(())
         self._tasks = [loop.create_task(_keep_up(work)) for work in (self._link.run, self._write)]
@@ -289,41 +290,60 @@ class RedisBus:
     async def _write(self) -> None:
         """Send what is queued, and after each break first what the break may have cost."""
         while True:
-            await self._reach()
+            connection, script = await self._reach()
             self._tidy_at = 0.0
             self._writing = True
             self._changed.set()
             try:
-                await self._deliver()
+                await self._deliver(connection, script)
             except (RedisError, OSError) as error:
                 logger.warning("Redis does not take what is written: %s", describe(error))
             finally:
                 self._writing = self._in_flight = False
+                await connection.disconnect(nowait=True)
 
-    async def _reach(self) -> None:
-        """Wait until Redis answers. Nothing else is sent before: a stopped Redis would carry it out much later."""
+    async def _reach(self) -> tuple[AbstractConnection, bytes]:
+        """Connect and store the script, however long that takes; gives the connection and the script's name.
+
+        No text is sent before Redis answers: one that is stopped would carry it out much later.
+        """
         pause = FIRST_PAUSE
         while True:
+            connection = self._connection(socket_timeout=REPLY)
             try:
-                await cast(Awaitable[Any], self._client.ping())
-                break
+                async with asyncio.timeout(CONNECTING):
+                    await connection.connect()
+                await connection.send_command("SCRIPT", "LOAD", wire.WRITE)
+                script: bytes = await connection.read_response()
+                if pause > FIRST_PAUSE:
+                    # Those who listen come back about now, too; what they miss they hear from nobody.
+                    await asyncio.sleep(1.5 * LONGEST_PAUSE)
+                return connection, script
             except (RedisError, OSError) as error:
                 logger.debug("Redis does not answer: %s", describe(error))
+                await connection.disconnect(nowait=True)
+            except BaseException:
+                await connection.disconnect(nowait=True)
+                raise
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, LONGEST_PAUSE)
-        if pause > FIRST_PAUSE:
-            # Those who listen come back about now, too; what they miss they hear from nobody.
-            await asyncio.sleep(1.5 * LONGEST_PAUSE)
 
-    async def _deliver(self) -> None:
+    async def _deliver(self, connection: AbstractConnection, script: bytes) -> None:
         while True:
             await self._wait_for_work()
             batch = self._outbox.take()
             if not batch:
                 continue
             self._in_flight = True
+            keys: list[str] = []
+            args: list[wire.Arg] = [LIVE_MS, len(batch)]
+            for operation in batch:
+                operation.put(self._names, keys, args)
+            # Packed here: redis-py would spend more on that than everything else costs.
+            command: Any = ("EVALSHA", script, len(keys), *keys, *args)
             try:
-                failed = await self._send(batch)
+                await connection.send_packed_command(hiredis.pack_command(command))
+                failed: list[int] = await connection.read_response()
             except BaseException:
                 self._outbox.lost(batch)
                 raise
@@ -343,13 +363,6 @@ class RedisBus:
                 async with asyncio.timeout(TICK):
                     await self._work.wait()
 
-    async def _send(self, batch: Sequence[Operation]) -> list[int]:
-        keys: list[str] = []
-        args: list[bytes | str | int] = [LIVE_MS, len(batch)]
-        for operation in batch:
-            operation.put(self._names, keys, args)
-        return cast(list[int], await self._write_script(keys=keys, args=args))
-
     # --- connections ---------------------------------------------------------------------------------------------
 
     def _pool(self, **options: Any) -> BlockingConnectionPool:
@@ -359,9 +372,8 @@ class RedisBus:
             self._url, protocol=2, retry=retry, socket_connect_timeout=CONNECTING, socket_keepalive=True, **options
         )
 
-    def _connection(self) -> AbstractConnection:
-        # Reading waits as long as nothing is said; the link itself looks for signs of life.
-        connection: AbstractConnection = self._pool(socket_timeout=None).make_connection()
+    def _connection(self, socket_timeout: float | None) -> AbstractConnection:
+        connection: AbstractConnection = self._pool(socket_timeout=socket_timeout).make_connection()
         return connection
 
     async def _serve(self, ready: threading.Event) -> None:

@@ -26,8 +26,6 @@ FORSAKEN = 3600.0
 
 RESYNC = wire.pack_event({"type": "resync"})
 
-Arg = bytes | str | int
-
 
 class Operation(Protocol):
     """Ask Redis for one thing."""
@@ -36,7 +34,7 @@ class Operation(Protocol):
     def size(self) -> int:
         """Count roughly the bytes it sends."""
 
-    def put(self, names: wire.Names, keys: list[str], args: list[Arg]) -> None:
+    def put(self, names: wire.Names, keys: list[str], args: list[wire.Arg]) -> None:
         """Write itself down for the script."""
 
     def after_loss(self) -> "Operation | None":
@@ -108,7 +106,7 @@ class Piece:
     def size(self) -> int:
         return len(self.text)
 
-    def put(self, names: wire.Names, keys: list[str], args: list[Arg]) -> None:
+    def put(self, names: wire.Names, keys: list[str], args: list[wire.Arg]) -> None:
         keys += (names.meta(self.live), names.part(self.live, self.attempt, self.part))
         args += ("append", self.attempt, self.epoch, self.known, self.after, self.before, self.text)
         args += (names.channel(live_topic(self.live)), wire.head(self.attempt, self.part, self.kind, self.offset))
@@ -132,7 +130,7 @@ class Whole:
     def size(self) -> int:
         return sum(map(len, self.texts))
 
-    def put(self, names: wire.Names, keys: list[str], args: list[Arg]) -> None:
+    def put(self, names: wire.Names, keys: list[str], args: list[wire.Arg]) -> None:
         keys.append(names.meta(self.live))
         keys += (names.part(self.live, self.attempt, part) for part in range(len(self.texts)))
         args += ("whole", self.attempt, self.epoch, self.value, len(self.texts))
@@ -151,7 +149,7 @@ class Forget:
     epoch: int
     size: int = 0
 
-    def put(self, names: wire.Names, keys: list[str], args: list[Arg]) -> None:
+    def put(self, names: wire.Names, keys: list[str], args: list[wire.Arg]) -> None:
         keys.append(names.meta(self.live))
         args += ("forget", self.attempt, self.epoch)
 
@@ -172,7 +170,7 @@ class End:
     parts: int
     size: int = 0
 
-    def put(self, names: wire.Names, keys: list[str], args: list[Arg]) -> None:
+    def put(self, names: wire.Names, keys: list[str], args: list[wire.Arg]) -> None:
         keys.append(names.meta(self.live))
         keys += (names.part(self.live, self.attempt, part) for part in range(self.parts))
         args += ("ended", self.attempt, self.epoch, self.known, self.value, self.keep_ms, self.parts)
@@ -192,7 +190,7 @@ class Publish:
     def size(self) -> int:
         return len(self.data)
 
-    def put(self, names: wire.Names, keys: list[str], args: list[Arg]) -> None:
+    def put(self, names: wire.Names, keys: list[str], args: list[wire.Arg]) -> None:
         args += ("publish", names.channel(self.topic), self.data)
 
     def after_loss(self) -> "Publish":
@@ -206,7 +204,7 @@ class Mark:
     reached: "asyncio.Future[None]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     size: int = 0
 
-    def put(self, names: wire.Names, keys: list[str], args: list[Arg]) -> None:
+    def put(self, names: wire.Names, keys: list[str], args: list[wire.Arg]) -> None:
         args.append("mark")
 
     def tell(self) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 from apps.streaming.answers import Delta, PartText, Snapshot
 from apps.streaming.bus import Event, live_topic
 
+Arg = bytes | str | int
+
 LIVE = "live"
 ENDED = "ended"
 

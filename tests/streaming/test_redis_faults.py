@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from apps.streaming import redis_wire as wire
 from apps.streaming.answers import Delta, LiveAnswer, PartText, Snapshot
 from apps.streaming.bus import live_topic
 from tests.servers import PATIENCE, missing
@@ -108,8 +109,10 @@ async def test_a_killed_redis_is_missed_and_found_again(buses, redis_server):
 
 async def test_an_emptied_redis_is_filled_again(buses, redis_server):
     async def flush(talk):
-        for _ in range(5):
+        for _ in range(3):
             redis_server.call("FLUSHALL")
+            yield
+            redis_server.call("SCRIPT", "FLUSH")
             yield
 
     await survives(buses, flush)
@@ -130,6 +133,16 @@ async def test_a_paused_redis_holds_nobody_up(buses, redis_server):
         yield
 
     await survives(buses, pause)
+
+
+async def test_a_process_ends_soon_while_redis_is_paused(redis_server):
+    async with bus_on(redis_server) as connected:
+        redis_server.pause()
+        async with bus_on(redis_server) as never_connected:
+            never_connected.publish("user:1", {"type": "notice"})
+            connected.publish("user:1", {"type": "notice"})
+            start = time.monotonic()
+    assert time.monotonic() - start < SOON
 
 
 @pytest.mark.parametrize("kind", ["pubsub", "normal"])
@@ -200,18 +213,21 @@ async def test_no_reader_ever_finds_text_without_its_head_or_with_a_hole(buses, 
 
 
 async def test_what_an_abandoned_connection_delivers_late_undoes_nothing(buses):
+    script = buses.reader._client.register_script(wire.WRITE)
     late = Outbox(keep_seconds=60)
     late.tidy()
     late.open("g", 1, [PartText("text", "old")])
     late.append(Delta("g", 1, 0, "text", 3, " and stale"))
-    batch = late.take()
+    keys, args = [], [60_000, 2]
+    for operation in late.take():
+        operation.put(wire.Names("test"), keys, args)
     await buses.append(Delta("g", 1, 0, "text", 0, "newer"))
-    await buses.writer._send(batch)
+    await script(keys=keys, args=args)
     assert await buses.snapshot("g") == Snapshot(1, (PartText("text", "newer"),))
     await buses.append(Delta("g", 1, 0, "text", 5, " text"))
     assert await buses.snapshot("g") == Snapshot(1, (PartText("text", "newer text"),))
     await buses.drop("g")
-    await buses.writer._send(batch)
+    await script(keys=keys, args=args)
     assert await buses.snapshot("g") == Snapshot(1, (PartText("text", "newer text"),), ended=True)
 
 

@@ -284,6 +284,13 @@ def test_a_fork_at_an_answer_waits_and_one_at_a_question_is_answered(signed_in, 
     assert Generation.objects.count() == 1
 
 
+def test_a_fork_that_may_not_be_answered_is_not_made(signed_in, conversation, path, settings):
+    settings.GENERATIONS_AT_ONCE = 0
+    before = state()
+    assert signed_in.post(address("message_fork", conversation, path[2])).status_code == 429
+    assert state() == before
+
+
 def test_a_family_is_listed_in_its_members(signed_in, user, conversation, path):
     fork = forks.fork(user=user, conversation_id=conversation.pk, message_id=path[1].pk, title="A fork")
     page = html(signed_in.get(address("detail", fork)))

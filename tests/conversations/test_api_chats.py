@@ -244,6 +244,13 @@ def test_forking_at_a_question_begins_its_answer(calls, chat):
     assert page[-1]["status"] == "queued"
 
 
+def test_a_fork_that_may_not_be_answered_is_not_made(calls, chat, settings):
+    path = make_path(conversation=chat, length=3)
+    settings.GENERATIONS_AT_ONCE = 0
+    assert calls.post(f"/chats/{chat.pk}/fork", {"messageId": str(path[2].pk)}).status_code == 429
+    assert len(calls.get("/chats").json()["chats"]) == 1
+
+
 @pytest.mark.parametrize("body", [{}, {"messageId": None}, {"messageId": 3}])
 def test_a_fork_needs_a_message(calls, chat, body):
     refused = calls.post(f"/chats/{chat.pk}/fork", body)

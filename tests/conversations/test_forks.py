@@ -7,7 +7,7 @@ import pytest
 
 from apps.conversations.models import Conversation, Message, MessageStatus, Role, Run, TitleSource
 from apps.conversations.services import branches, bulk, conversations, forks, messages, nodes, paths
-from apps.core.errors import InvalidField, NotFound
+from apps.core.errors import InvalidField, NotFound, TooManyRequests
 from tests.factories import make_conversation, make_message, make_path, reload, standing_ids
 
 pytestmark = pytest.mark.django_db
@@ -178,6 +178,38 @@ def test_a_long_path_is_copied_in_batches(user, django_assert_max_num_queries):
     copy = forks.fork(user=user, conversation_id=source.pk, message_id=leaf.pk)
     assert Message.objects.filter(conversation=copy).count() == leaf.depth + 1
     assert reload(copy).active_leaf.copied_from == leaf
+
+
+# --- with its first answer --------------------------------------------------------------------------------------
+
+
+def test_a_fork_at_a_question_is_answered_by_the_model_that_answered_last(user, source, path):
+    Message.objects.filter(pk=path[1].pk).update(provider="demo", model_id="bough")
+    Message.objects.filter(pk=path[3].pk).update(provider="scripted", model_id="model")
+    copy = forks.fork_and_answer(user=user, conversation_id=source.pk, message_id=path[4].pk)
+    (generation,) = copy.generations.all()
+    assert generation.request["model"] == "scripted/model"
+    assert copies(copy)[-1].role == Role.ASSISTANT
+    assert reload(copy).active_leaf == copies(copy)[-1]
+
+
+def test_a_model_that_is_gone_is_no_reason_to_refuse_a_fork(user, source, path):
+    Message.objects.filter(pk=path[3].pk).update(provider="elsewhere", model_id="gone")
+    copy = forks.fork_and_answer(user=user, conversation_id=source.pk, message_id=path[4].pk)
+    assert copy.generations.count() == 1
+
+
+def test_a_fork_at_an_answer_is_left_unanswered(user, source, path):
+    copy = forks.fork_and_answer(user=user, conversation_id=source.pk, message_id=path[3].pk, title="Rye")
+    assert (copy.title, copy.generations.count()) == ("Rye", 0)
+
+
+def test_where_no_answer_may_begin_there_is_no_fork(user, source, path, settings):
+    settings.GENERATIONS_AT_ONCE = 0
+    with pytest.raises(TooManyRequests):
+        forks.fork_and_answer(user=user, conversation_id=source.pk, message_id=path[4].pk)
+    assert list(Conversation.objects.all()) == [source]
+    assert Message.objects.count() == len(path)
 
 
 # --- the family -------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from apps.conversations.schemas.chats import (
     NewFork,
     chat_fields,
 )
-from apps.conversations.services import conversations, forks, messages, reading
+from apps.conversations.services import conversations, forks, reading
 
 router = Router(tags=["chats"], by_alias=True)
 
@@ -92,12 +92,10 @@ def chat_restore(request: HttpRequest, chat_id: str) -> Chat:
     "/chats/{chat_id}/fork", response={201: Chat}, summary="Copy the path up to a message into a chat of its own"
 )
 def chat_fork(request: HttpRequest, chat_id: str, given: NewFork) -> Status[Chat]:
-    made = forks.fork(
+    made = forks.fork_and_answer(
         user=caller(request), conversation_id=chat_id, message_id=given.message_id, title=given.title or None
     )
-    # A fork that ends with a question gets its answer, as if it had been asked there.
-    started = messages.answer_leaf(user=caller(request), conversation_id=made.pk)
-    return Status(201, chat_of(started.conversation if started else made))
+    return Status(201, chat_of(made))
 
 
 @router.get("/chats/{chat_id}/family", response=Family, summary="List a chat's root and all its forks")

@@ -17,10 +17,12 @@ from apps.accounts.models import User
 from apps.conversations.models import Conversation, Message, MessageStatus, Role, Run, TitleSource
 from apps.conversations.models.message import joined_text
 from apps.conversations.services import live, nodes
-from apps.conversations.services.access import get_message, lock
+from apps.conversations.services.access import chosen_model, get_message, lock
+from apps.conversations.services.answers import begin_answer
 from apps.conversations.services.conversations import clean_title, family_of, get
 from apps.conversations.services.lineage import from_column, lineage, to_column
-from apps.core.ids import new_id
+from apps.core.ids import new_id, parse_id
+from apps.models.services import catalogue
 
 BATCH = 500
 SNIPPET = 120
@@ -110,6 +112,22 @@ def fork(*, user: User, conversation_id: str | UUID, message_id: str | UUID, tit
     return copy
 
 
+def fork_and_answer(
+    *, user: User, conversation_id: str | UUID, message_id: str | UUID, title: str | None = None
+) -> Conversation:
+    """Fork as `fork` does; one that ends with a user's message gets its answer at once, by the model that answered last.
+
+    Raises: as `fork`; TooManyRequests. Nothing is stored then. Effects: one transaction; the doorbell rings on commit.
+    """
+    chosen = catalogue.resolve(None, preferred=_last_model(user, conversation_id))
+    with transaction.atomic():
+        copy = fork(user=user, conversation_id=conversation_id, message_id=message_id, title=title)
+        leaf = copy.active_leaf
+        if leaf is not None and leaf.role == Role.USER:
+            begin_answer(copy, leaf, chosen.model_id, now=timezone.now())
+    return copy
+
+
 def family(*, user: User, conversation_id: str | UUID) -> list[Conversation]:
     """List a root and its forks, the root first, then by age.
 
@@ -124,6 +142,13 @@ def family(*, user: User, conversation_id: str | UUID) -> list[Conversation]:
         found = excerpts.get(member.pk, _Excerpts())
         member.snippet, member.messages_after = found.snippet, found.messages_after
     return members
+
+
+def _last_model(user: User, conversation_id: str | UUID) -> str | None:
+    """Name the model of a conversation's newest answer, else the one its owner chose."""
+    answers = Message.objects.visible_to(user).filter(conversation_id=parse_id(conversation_id)).exclude(model_id="")
+    newest = answers.order_by("-id").values_list("provider", "model_id").first()
+    return "/".join(newest) if newest else chosen_model(user, conversation_id)
 
 
 def _branch_id(source: Conversation) -> UUID | None:

@@ -139,8 +139,7 @@ def message_favourite(request: frame.SignedInRequest, conversation_id: str, mess
 @frame.keeps_page
 def message_fork(request: frame.SignedInRequest, conversation_id: str, message_id: str) -> HttpResponse:
     """Copy the path up to here into a new conversation; a fork at a user's message is answered at once."""
-    fork = forks.fork(user=request.user, conversation_id=conversation_id, message_id=message_id)
-    messages.answer_leaf(user=request.user, conversation_id=fork.pk)
+    fork = forks.fork_and_answer(user=request.user, conversation_id=conversation_id, message_id=message_id)
     target = reverse("conversations:detail", args=[fork.pk])
     if is_htmx(request):
         response = HttpResponse(status=204)

@@ -11,8 +11,12 @@ import pytest
 from apps.streaming import redis_wire as wire
 from apps.streaming.answers import Delta, LiveAnswer, PartText, Snapshot
 from apps.streaming.bus import live_topic
+from apps.streaming.hub import Hub
+from apps.streaming.rooms import Pace
+from apps.streaming.sockets import ActiveAnswer
 from tests.servers import PATIENCE, missing
 from tests.streaming.bus_contract import SOON, heard
+from tests.streaming.doubles import Page, Paragraphs, rendered
 
 if importlib.util.find_spec("redis") is None:
     missing("The package redis", at_import=True)
@@ -105,6 +109,38 @@ async def test_a_killed_redis_is_missed_and_found_again(buses, redis_server):
         yield
 
     await survives(buses, kill)
+
+
+async def test_a_page_shows_the_whole_answer_although_redis_was_killed_meanwhile(buses, redis_server):
+    talk = Talk(buses)
+    answer = ActiveAnswer("g", "m", 1)
+
+    async def load_row(live: str) -> Snapshot:
+        ended = live in buses.ended
+        return Snapshot(1, talk.answer.parts if ended else talk.kept, ended, buses.ended.get(live, ""))
+
+    async def load_active(conversations):
+        return {"c": [] if "g" in buses.ended else [answer]}
+
+    pace = Pace(frame=0.01, tick=0.05, reread=0.5)
+    hub = Hub(buses.reader, load_row=load_row, load_active=load_active, renderer=Paragraphs, pace=pace)
+    await hub.start()
+    page = Page()
+    page.socket = await hub.connect("u", page.send, page.close)
+    page.socket.watch("c", [answer])
+    await talk.more()
+    redis_server.kill()
+    await until(lambda: not buses.reader.connected)
+    await talk.more(60)
+    # Without Redis the page goes on as the row does.
+    await page.until(lambda page: "m" in page.parts and len(page.html("m")) > 200)
+    await asyncio.to_thread(redis_server.start)
+    await until(lambda: buses.connected)
+    await talk.more()
+    [part] = await talk.end()
+    await page.until_ended("m")
+    assert page.html("m") == rendered(part.text)
+    await hub.stop()
 
 
 async def test_an_emptied_redis_is_filled_again(buses, redis_server):

@@ -6,10 +6,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-from django.db import connections
+from django.db import InterfaceError, OperationalError, connections
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+# What a query raises while the database is away, restarts, or is locked for longer than anyone waits.
+DATABASE_AWAY = (OperationalError, InterfaceError)
 
 # Bounded: each thread holds at most one connection, and PostgreSQL's pool is as large as both together (settings).
 EXECUTOR_THREADS = 8

@@ -1,21 +1,29 @@
 """From a request to a page, a part of one, or an error in the shape that the asker can read. No rules of the product."""
 
+import logging
 import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.core.exceptions import SuspiciousOperation
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.multipartparser import MultiPartParserError
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils.cache import patch_vary_headers
 
-from apps.core.errors import DomainError
+from apps.core.errors import DomainError, Unavailable
 
 API_PREFIX = "/api/"
 THEME_COOKIE = "bough_theme"
 SIDEBAR_COOKIE = "bough_sidebar"
-ERROR_TEMPLATES = {403: "403.html", 404: "404.html", 429: "429.html", 500: "500.html"}
+ERROR_TEMPLATES = {403: "403.html", 404: "404.html", 429: "429.html", 500: "500.html", 503: "503.html"}
+# For errors that don't say how long to wait.
+RETRY_SECONDS = 2
+# The field of a form that holds what somebody wrote.
+TEXT_FIELD = "content"
+log = logging.getLogger(__name__)
 # What a header or an attribute of a page may carry from outside without a second look.
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -76,17 +84,25 @@ def theme_of_browser(request: HttpRequest) -> str:
 def error_response(request: HttpRequest, error: DomainError) -> HttpResponse:
     """Answer with an error: JSON under the API, a fragment for htmx, a page otherwise.
 
-    Effects: `Retry-After` where the error carries `retry_after` in its data (seconds).
+    Effects: as `say_when`.
     """
-    body = error.as_dict()
-    retry_after = error.data.get("retry_after", error.data.get("reset"))
     if is_api(request):
-        response: HttpResponse = JsonResponse(body, status=error.status)
-    else:
-        response = _html_error(request, error)
-    if retry_after is not None:
-        response["Retry-After"] = str(int(retry_after))
+        return say_when(JsonResponse(error.as_dict(), status=error.status), error)
+    return say_when(_html_error(request, error), error)
+
+
+def say_when(response: HttpResponse, error: DomainError) -> HttpResponse:
+    """Add `Retry-After` where waiting helps: as many seconds as the error's data say, else two."""
+    if error.status in (429, 503):
+        seconds = error.data.get("retry_after", error.data.get("reset", RETRY_SECONDS))
+        response["Retry-After"] = str(int(seconds))
     return response
+
+
+def unavailable(error: BaseException) -> Unavailable:
+    """Give the error to answer with while the database is away or locked. Effects: logs what it said."""
+    log.error("database-away", exc_info=error)
+    return Unavailable()
 
 
 def _html_error(request: HttpRequest, error: DomainError) -> HttpResponse:
@@ -97,6 +113,7 @@ def _html_error(request: HttpRequest, error: DomainError) -> HttpResponse:
         "reference": request_id(request),
         "theme": theme_of_browser(request),
         "back": _way_back(request),
+        "again": _form_again(request) if error.status == 503 else None,
     }
     page = "csrf.html" if error.code == "csrf_failed" else ERROR_TEMPLATES.get(error.status, "400.html")
     template = "_error.html" if is_htmx(request) else page
@@ -116,3 +133,18 @@ def _way_back(request: HttpRequest) -> str:
     came_from = urlsplit(request.headers.get("Referer", ""))
     is_ours = came_from.netloc == request.META.get("HTTP_HOST") and not came_from.path.startswith("//")
     return came_from.path if is_ours and came_from.path else "/"
+
+
+def _form_again(request: HttpRequest) -> dict[str, Any] | None:
+    """Give back a form with a text that somebody wrote, as it came; None for any other request.
+
+    With the token it came with, and no other: a form of another site must not get one of ours.
+    """
+    try:
+        form = request.POST
+    except (OSError, SuspiciousOperation, MultiPartParserError):  # it was never read, or is too large
+        return None
+    if TEXT_FIELD not in form:
+        return None
+    hidden = [(name, value) for name, values in form.lists() for value in values if name != TEXT_FIELD]
+    return {"action": request.get_full_path(), "hidden": hidden, "name": TEXT_FIELD, "text": form[TEXT_FIELD]}

@@ -15,8 +15,9 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import resolve_url
 from django.utils.cache import patch_cache_control, patch_vary_headers
 
+from apps.core.db import DATABASE_AWAY
 from apps.core.errors import DomainError, Malformed, SignInNeeded
-from apps.core.http import error_response, is_api, is_htmx, is_safe_id
+from apps.core.http import error_response, is_api, is_htmx, is_safe_id, unavailable
 from apps.core.ids import new_id
 
 # For log lines: the id of the request they belong to.
@@ -132,6 +133,8 @@ class ErrorMiddleware(Layer):
         if isinstance(exception, UnreadablePostError):
             # The client went away while sending: nobody reads the answer, and nothing broke.
             return error_response(request, Malformed())
+        if isinstance(exception, DATABASE_AWAY):
+            return error_response(request, unavailable(exception))
         return None
 
 

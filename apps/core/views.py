@@ -1,6 +1,7 @@
 """Pages of nobody: errors, health and the token against forged forms."""
 
 import logging
+import sys
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -11,8 +12,9 @@ from django.middleware.csrf import get_token
 from django.views.decorators.http import require_safe
 
 from apps.core import health
+from apps.core.db import DATABASE_AWAY
 from apps.core.errors import Broken, DomainError, Malformed, NotFound, Refused, TooLarge, TooManyRequests
-from apps.core.http import error_response, request_id
+from apps.core.http import error_response, request_id, unavailable
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,10 @@ def too_many(request: HttpRequest) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer what nothing else did. Called while the exception is handled."""
+    if isinstance(error := sys.exc_info()[1], DATABASE_AWAY):
+        # In a layer around the views, where no middleware is asked: sessions are read there.
+        return error_response(request, unavailable(error))
     reference = request_id(request)
     # Django logs the traceback right after; this line ties it to the reference that the reader sees.
     log.error(

@@ -3,6 +3,8 @@ import re
 
 import pytest
 from django.contrib.auth.decorators import login_not_required
+from django.contrib.sessions.backends.base import SessionBase
+from django.db import InterfaceError, OperationalError
 from django.http import HttpResponse, HttpResponseRedirect, UnreadablePostError
 from django.test import AsyncClient, RequestFactory
 from django.urls import include, path
@@ -49,6 +51,13 @@ def html_error(request):
     return HttpResponse("<h1>No</h1>", status=405, headers={"Allow": "GET"})
 
 
+class SessionStore(SessionBase):
+    """A session whose database is away."""
+
+    def load(self):
+        raise OperationalError("the database system is shutting down")
+
+
 urlpatterns = [
     path("hello/", hello),
     path("async/", async_hello),
@@ -59,6 +68,9 @@ urlpatterns = [
     path("forks/", _raise(HasForks(forks=2))),
     path("busy/", _raise(TooManyRequests(retry_after=7))),
     path("broken/", _raise(RuntimeError("a secret of ours"))),
+    path("away/", _raise(OperationalError("server closed the connection"))),
+    path("cut/", _raise(InterfaceError("connection already closed"))),
+    path("api/cut", _raise(InterfaceError("connection already closed"))),
     path("api/gone", _raise(NotFound())),
     path("api/forks", _raise(HasForks(forks=2))),
     path("api/away", _raise(Unavailable(retry_after=3))),
@@ -178,6 +190,43 @@ class TestErrors:
         response = client.get("/hello/", headers={"Host": "evil.example"})
         assert response.status_code == 400
         assert "The request can&#x27;t be read." in response.content.decode()
+
+
+class TestWithoutADatabase:
+    @pytest.mark.parametrize("address", ["/away/", "/cut/", "/api/cut"])
+    def test_every_door_says_when_to_come_again(self, client, address, caplog):
+        response = client.get(address)
+        assert (response.status_code, response["Retry-After"]) == (503, "2")
+        assert "connection" not in response.content.decode()
+        assert "database-away" in caplog.messages
+
+    def test_so_it_is_before_any_view_is_reached(self, forgiving, settings):
+        settings.SESSION_ENGINE = __name__
+        forgiving.cookies["sessionid"] = "of-somebody"
+        for address in ("/secret/", "/api/secret"):
+            response = forgiving.get(address)
+            assert (response.status_code, response["Retry-After"]) == (503, "2"), address
+
+    def test_a_text_that_was_typed_comes_back_to_be_sent_again(self, client):
+        form = {"content": "Long <b>words", "client_id": "1", "csrfmiddlewaretoken": "t", "tag": ["a", "b"]}
+        page = client.post("/away/", form).content.decode()
+        assert '<form method="post" action="/away/">' in page
+        assert "Long &lt;b&gt;words</textarea>" in page
+        for name, value in [("client_id", "1"), ("csrfmiddlewaretoken", "t"), ("tag", "a"), ("tag", "b")]:
+            assert f'<input type="hidden" name="{name}" value="{value}">' in page
+
+    @pytest.mark.parametrize("form", [{"login": "ada", "password": "secret"}, b"{", b"content=" + b"x" * 1_100_000])
+    def test_other_forms_are_not_repeated(self, client, form):
+        kind = {} if isinstance(form, dict) else {"content_type": "application/x-www-form-urlencoded"}
+        response = client.post("/away/", form, **kind)
+        assert response.status_code == 503
+        assert "<form" not in response.content.decode()
+        assert "secret" not in response.content.decode()
+
+    def test_htmx_gets_a_fragment_for_its_script_kept_the_text(self, client):
+        response = client.post("/away/", {"content": "Words"}, headers={"HX-Request": "true"})
+        assert (response.status_code, response["Retry-After"]) == (503, "2")
+        assert "<form" not in response.content.decode()
 
 
 class TestApiAnswers:

@@ -13,16 +13,8 @@ from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from apps.core import http
-from apps.core.errors import (
-    DomainError,
-    InvalidField,
-    Malformed,
-    NotFound,
-    Refused,
-    SignInNeeded,
-    TooLarge,
-    Unavailable,
-)
+from apps.core.db import DATABASE_AWAY
+from apps.core.errors import DomainError, InvalidField, Malformed, NotFound, Refused, SignInNeeded, TooLarge
 
 # Every error that has an answer; others are our own faults, and Django's handler tells them.
 ANSWERED: tuple[type[Exception], ...] = (
@@ -33,11 +25,8 @@ ANSWERED: tuple[type[Exception], ...] = (
     SuspiciousOperation,
     MultiPartParserError,
     UnreadablePostError,
-    OperationalError,
-    InterfaceError,
+    *DATABASE_AWAY,
 )
-# For errors that don't say how long to wait.
-RETRY_SECONDS = 2
 
 
 class MethodNotAllowed(DomainError):
@@ -55,13 +44,11 @@ def add_error_handlers(api: NinjaAPI) -> None:
 
 
 def error_response(request: HttpRequest, error: DomainError) -> HttpResponse:
-    """Give an error as JSON, with Retry-After where waiting helps."""
+    """Give an error as JSON."""
     if isinstance(error, NotFound):
         # Nothing of what was looked for: not there and not yours are the same bytes.
         error = NotFound()
     response = http.error_response(request, error)
-    if error.status in (429, 503) and "Retry-After" not in response:
-        response["Retry-After"] = str(error.data.get("reset", RETRY_SECONDS))
     if error.status == 401:
         response["WWW-Authenticate"] = 'Bearer realm="Bough"'
     return response
@@ -89,8 +76,7 @@ def as_domain_error(error: Exception) -> DomainError:
         case Http404():
             return NotFound()
         case OperationalError() | InterfaceError():
-            # The database is away or locked: the client may come again.
-            return Unavailable()
+            return http.unavailable(error)
         case RequestDataTooBig():
             return TooLarge("The body is larger than 1 MB.")
         case _:

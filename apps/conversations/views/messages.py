@@ -15,8 +15,9 @@ from apps.conversations.forms import EditForm, SendForm
 from apps.conversations.models import Role
 from apps.conversations.services import answers, branches, conversations, forks, generations, messages, overview, paths
 from apps.conversations.views import frame, pages
+from apps.core.db import DATABASE_AWAY
 from apps.core.errors import DomainError, NotFound
-from apps.core.http import error_response, is_htmx, render_page
+from apps.core.http import error_response, is_htmx, render_page, say_when, unavailable
 
 GET_AND_POST = ["GET", "HEAD", "POST"]
 
@@ -36,6 +37,9 @@ def send(request: frame.SignedInRequest, conversation_id: str | None = None) -> 
         )
     except DomainError as error:
         return _refused(request, conversation_id, form, error)
+    except DATABASE_AWAY as error:
+        # Where it still reads, the page has the text; where it doesn't, the page for 503 has.
+        return _refused(request, conversation_id, form, unavailable(error))
     return _sent(request, sent, is_new=conversation_id is None, moved_on=sent.branched and not sent.replayed)
 
 
@@ -177,13 +181,15 @@ def _refused(
     if is_htmx(request):
         return error_response(request, error)
     if conversation_id is None:
-        return pages.start_page(request, content=form.content, error=error.text, status=error.status)
+        page = pages.start_page(request, content=form.content, error=error.text, status=error.status)
+        return say_when(page, error)
     # Raises NotFound again where there is nothing to show the text on.
     conversation = conversations.get(user=request.user, conversation_id=conversation_id)
-    page = paths.path_page(conversation=conversation)
-    return pages.conversation_page(
-        request, conversation, page, content=form.content, error=error.text, status=error.status
+    path = paths.path_page(conversation=conversation)
+    page = pages.conversation_page(
+        request, conversation, path, content=form.content, error=error.text, status=error.status
     )
+    return say_when(page, error)
 
 
 def _path(request: frame.SignedInRequest, conversation_id: str, message_id: Any) -> HttpResponse:

@@ -41,7 +41,8 @@ class Generation(models.Model):
     message = models.ForeignKey(
         "conversations.Message", null=True, on_delete=models.CASCADE, related_name="generations"
     )
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    # No index of its own: the window's index begins with it.
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+", db_index=False)
     purpose = models.CharField(max_length=12, choices=Purpose)
     state = models.CharField(max_length=12, choices=GenerationState, default=GenerationState.QUEUED)
     # Which try this is; with lease_owner it fences off a runner that lost its lease.
@@ -85,7 +86,8 @@ class Generation(models.Model):
         ]
         indexes = [
             # The runner's question each second: queued work, oldest first; stops and dead leases of running ones.
-            models.Index(fields=["state", "queued_at"], name="generation_queue", condition=Q(state__in=ACTIVE_STATES)),
+            # Not partial: SQLite can't match a bound parameter with an index's condition, and would read the whole table.
+            models.Index(fields=["state", "queued_at"], name="generation_queue"),
             # Limits per user and window.
             models.Index(fields=["user", "queued_at"], name="generation_user_window"),
         ]

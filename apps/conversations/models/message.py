@@ -94,12 +94,17 @@ class MessageQuerySet(models.QuerySet["Message"]):
 
 class Message(models.Model):
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    conversation = models.ForeignKey("conversations.Conversation", on_delete=models.CASCADE, related_name="messages")
+    # Conversation, parent and run have no index of their own: composite ones below begin with them.
+    conversation = models.ForeignKey(
+        "conversations.Conversation", on_delete=models.CASCADE, related_name="messages", db_index=False
+    )
     # Copied from the conversation: guards and search need it beside the row.
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
-    parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.CASCADE, related_name="children")
+    parent = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.CASCADE, related_name="children", db_index=False
+    )
     depth = models.PositiveIntegerField(default=0)
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="messages")
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="messages", db_index=False)
     role = models.CharField(max_length=10, choices=Role)
     # [{"type": "text", "text": …}, {"type": "reasoning", "text": …, "durationMs": …}]
     parts = models.JSONField(default=list)
@@ -182,7 +187,7 @@ class MessageRevision(models.Model):
     """The parts a message had before it was edited in its place."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="revisions")
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="revisions", db_index=False)
     parts = models.JSONField()
     created_at = models.DateTimeField()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from apps.conversations.models import Conversation, Message, MessageStatus, Run
 from apps.conversations.models.message import joined_text
@@ -40,7 +41,7 @@ def build_message(
         owner_id=conversation.owner_id,
         parent=parent,
         depth=parent.depth + 1 if parent else 0,
-        run=_run_for(conversation, parent, parent_is_new=parent_is_new),
+        run_id=_run_for(conversation, parent, parent_is_new=parent_is_new),
         role=role,
         parts=list(parts),
         text=text,
@@ -77,11 +78,11 @@ def add_message(
     return message
 
 
-def _run_for(conversation: Conversation, parent: Message | None, *, parent_is_new: bool) -> Run:
+def _run_for(conversation: Conversation, parent: Message | None, *, parent_is_new: bool) -> UUID:
     """Go on in the parent's run if nothing does yet (deleted messages count), else start one."""
     if parent is None:
-        return Run.objects.create(conversation=conversation)
+        return Run.objects.create(conversation=conversation).pk
     goes_on = parent_is_new or not Message.objects.filter(run_id=parent.run_id, depth=parent.depth + 1).exists()
     if goes_on:
-        return parent.run
-    return Run.objects.create(conversation=conversation, parent_id=parent.run_id, parent_depth=parent.depth)
+        return parent.run_id
+    return Run.objects.create(conversation=conversation, parent_id=parent.run_id, parent_depth=parent.depth).pk

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
 from channels.consumer import get_handler_name
+from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.contrib.auth import get_user
@@ -15,14 +17,15 @@ from django.http.cookie import parse_cookie
 
 from apps.conversations import process
 from apps.conversations.services import generations
-from apps.core.db import in_db
+from apps.core.db import DATABASE_AWAY, in_db
 from apps.core.errors import NotFound
 from apps.core.ids import parse_id
 from apps.streaming import frames
 from apps.streaming.sockets import ActiveAnswer, Socket
 
-BAD_MESSAGE, SIGN_IN, TOO_BIG = 4400, 4401, 4413
+BROKEN, BAD_MESSAGE, SIGN_IN, TOO_BIG = 1011, 4400, 4401, 4413
 FRAME_BYTES = 64 * 1024
+log = logging.getLogger(__name__)
 
 
 class LiveConsumer(AsyncWebsocketConsumer):
@@ -30,12 +33,30 @@ class LiveConsumer(AsyncWebsocketConsumer):
 
     socket: Socket | None = None
 
+    async def __call__(self, *connection: Any) -> None:
+        """Serve one connection, and let go of the hub's socket however that ends: `disconnect` isn't called after a fault."""
+        try:
+            await super().__call__(*connection)
+        finally:
+            self._let_go()
+
     async def dispatch(self, message: dict[str, Any]) -> None:
-        """Handle one event of the server.
+        """Handle one event of the server; a fault closes the socket, and the page comes again.
 
         Channels would hop to a thread here to close connections of the database, for every acknowledgement; `in_db` does that.
         """
-        await getattr(self, get_handler_name(message))(message)
+        try:
+            await getattr(self, get_handler_name(message))(message)
+        except StopConsumer:
+            raise
+        except DATABASE_AWAY as error:
+            log.warning("socket-cut", extra={"fields": {"error": type(error).__name__}})
+            self._let_go()
+            await self.close(frames.RESTARTING)
+        except Exception:
+            self._let_go()
+            await self.close(BROKEN)
+            raise
 
     async def connect(self) -> None:
         """Accept a tab of our own origin; one without a session is told to sign in."""
@@ -43,19 +64,18 @@ class LiveConsumer(AsyncWebsocketConsumer):
         if not is_our_origin(headers.get(b"origin", b"").decode("latin-1")):
             await self.close()
             return
+        await self.accept()
         cookies = parse_cookie(headers.get(b"cookie", b"").decode("latin-1"))
         self.session_key = cookies.get(settings.SESSION_COOKIE_NAME, "")
-        self.user = await in_db(user_of_session, self.session_key)
-        await self.accept()
-        if self.user is None:
+        user = await in_db(user_of_session, self.session_key)
+        if user is None:
             await self.close(SIGN_IN)
             return
-        self.socket = await (await process.here()).hub.connect(str(self.user.pk), self._send_frame, self.close)
+        self.socket = await (await process.here()).hub.connect(str(user.pk), self._send_frame, self.close)
 
     async def disconnect(self, code: int) -> None:
         """Let go; the answer goes on."""
-        if self.socket is not None:
-            self.socket.close()
+        self._let_go()
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Take one message from the tab; anything but the four known ones closes the socket."""
@@ -95,6 +115,10 @@ class LiveConsumer(AsyncWebsocketConsumer):
     async def _ping(self, message: dict[str, Any]) -> None:
         # Outside the window of frames: it says that the line is alive, nothing else.
         await self.send('{"type":"pong"}')
+
+    def _let_go(self) -> None:
+        if self.socket is not None:
+            self.socket.close()
 
     async def _send_frame(self, frame: frames.Frame) -> None:
         await self.send(frames.encode(frame))

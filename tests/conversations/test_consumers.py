@@ -5,7 +5,9 @@ import json
 
 import pytest
 from channels.testing import WebsocketCommunicator
-from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.backends.base import SessionBase
+from django.contrib.sessions.models import Session
+from django.db import InterfaceError, OperationalError
 from django.test import Client
 
 from apps.conversations import process
@@ -27,8 +29,8 @@ async def tab(user):
     """Open sockets as a tab of this user does; closed after the test."""
     opened = []
 
-    async def open_tab(*, who=user, origin=ORIGIN):
-        key = await in_db(session_of, who) if who else ""
+    async def open_tab(*, who=user, origin=ORIGIN, key=None):
+        key = key or (await in_db(session_of, who) if who else "")
         headers = [(b"cookie", f"sessionid={key}".encode())]
         if origin is not None:
             headers.append((b"origin", origin))
@@ -39,7 +41,8 @@ async def tab(user):
 
     yield open_tab
     for socket in opened:
-        await socket.disconnect()
+        if not socket.future.done():
+            await socket.disconnect()
     await (await process.here()).stop()
     process._processes.clear()
 
@@ -166,9 +169,74 @@ async def test_a_stranger_hears_nothing_of_another_users_rows(tab, stranger, use
 async def test_a_session_that_ended_may_watch_no_more(tab, user):
     sent = await send(user)
     socket = await tab()
-    await in_db(SessionStore().model.objects.all().delete)
+    await in_db(Session.objects.all().delete)
     await socket.send_to(json.dumps({"type": "watch", "conversation": str(sent.conversation.pk)}))
     assert await closed(socket) == 4401
+
+
+class SessionStore(SessionBase):
+    """Sessions whose store fails as `failing_with` says."""
+
+    failing_with: Exception = OperationalError("the database system is shutting down")
+
+    def load(self):
+        raise self.failing_with
+
+
+@pytest.fixture
+def failing(settings, monkeypatch):
+    """Let reading sessions fail from now on."""
+
+    def fail(error):
+        monkeypatch.setattr(SessionStore, "failing_with", error)
+        settings.SESSION_ENGINE = __name__
+
+    return fail
+
+
+async def watch_anything(socket):
+    await socket.send_to(json.dumps({"type": "watch", "conversation": str(new_id())}))
+
+
+async def held_sockets():
+    return [socket for sockets in (await process.here()).hub._users.values() for socket in sockets]
+
+
+async def test_a_tab_that_watches_while_the_database_is_away_comes_again(tab, failing):
+    socket = await tab()
+    await frame(socket, "hello")
+    failing(InterfaceError("connection already closed"))
+    await watch_anything(socket)
+    assert await closed(socket) == 1012
+    assert not await held_sockets()
+
+
+async def test_a_tab_that_opens_while_the_database_is_away_comes_again(tab, user, failing):
+    key = await in_db(session_of, user)
+    failing(OperationalError("the database system is starting up"))
+    socket = await tab(key=key)
+    assert (socket.accepted, await closed(socket)) == (True, 1012)
+
+
+async def test_a_fault_of_ours_closes_the_socket_and_leaves_nothing_behind(tab, failing):
+    socket = await tab()
+    await frame(socket, "hello")
+    failing(RuntimeError("a fault"))
+    await watch_anything(socket)
+    assert await closed(socket) == 1011
+    with pytest.raises(RuntimeError):
+        await socket.wait(timeout=5)
+    assert not await held_sockets()
+
+
+async def test_a_server_that_cancels_a_socket_leaves_nothing_behind(tab):
+    socket = await tab()
+    await frame(socket, "hello")
+    assert len(await held_sockets()) == 1
+    socket.future.cancel()
+    async with asyncio.timeout(5):
+        while await held_sockets():
+            await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize(

@@ -119,12 +119,23 @@ def running_redis(*options: str) -> Iterator[RedisServer]:
     if program is None:
         missing("redis-server")
     with tempfile.TemporaryDirectory(prefix="bough-redis-") as folder:
-        server = RedisServer(program, Path(folder), *options)
+        server = _started(program, Path(folder), *options)
         try:
-            server.start()
             yield server
         finally:
             server.stop()
+
+
+def _started(program: str, folder: Path, *options: str) -> RedisServer:
+    """Start a server on a port that is still free by then: another test run may look for ports, too."""
+    server = RedisServer(program, folder, *options)
+    try:
+        server.start()
+    except RuntimeError:
+        server.kill()
+        server = RedisServer(program, folder, *options)
+        server.start()
+    return server
 
 
 @pytest.fixture(scope="session")

@@ -32,12 +32,14 @@ from apps.streaming.redis_outbox import Outbox
 logger = logging.getLogger(__name__)
 
 # Seconds: until a call is given up, until the reader of a snapshot turns to the row, until nobody waits any longer for
-# what is queued, until a process starts without Redis, and between looks at what Redis refused.
+# what is queued, until a process starts without Redis, between looks at what Redis refused, and between signs of life
+# on the writing connection, which servers and routers would close were it silent for long.
 REPLY = 3.0
 READ = 1.0
 SETTLE = 1.0
 START = 1.0
 TICK = 1.0
+LIFE = 20.0
 
 # Connections for snapshots; writing and listening have one each.
 CONNECTIONS = 8
@@ -99,7 +101,7 @@ class RedisBus:
         # Listening waits as long as nothing is said; the link itself looks for signs of life.
         self._link = Link(lambda: self._connection(None), hear=self._hear, risen=self._rise)
         self._writing = self._in_flight = False
-        self._tidy_at = 0.0
+        self._tidy_at = self._mark_at = 0.0
         self._work = asyncio.Event()
         self._changed = asyncio.Event()
         self._over = asyncio.Event()
@@ -206,8 +208,8 @@ class RedisBus:
                 await self.settled()
                 return wire.unpack_snapshot(live, await self._read(live))
         except ValueError:
-            # Never another answer's text: what else that connection would say is not to be trusted either.
-            logger.exception("A snapshot was not what was asked for")
+            # Never another answer's text, not even in a log. What else that connection would say is not trusted either.
+            logger.error("A snapshot was not what was asked for", extra={"generation": live})
             await self._client.connection_pool.disconnect()
         except (RedisError, OSError) as error:
             logger.warning("A snapshot could not be read: %s", describe(error))
@@ -272,7 +274,8 @@ class RedisBus:
         try:
             event = wire.unpack(topic, data)
         except ValueError:
-            logger.exception("An event could not be read", extra={"topic": topic})
+            # Without its words: they may be somebody's text.
+            logger.error("An event could not be read", extra={"topic": topic, "bytes": len(data)})
             return
         for subscription in listeners:
             subscription.push(topic, event)
@@ -356,6 +359,9 @@ class RedisBus:
         if now >= self._tidy_at:
             self._outbox.tidy()
             self._tidy_at = now + TICK
+        if now >= self._mark_at:
+            self._outbox.mark()
+            self._mark_at = now + LIFE
         self._work.clear()
         # Looked at after clearing: another thread may be publishing right now.
         if not self._outbox:

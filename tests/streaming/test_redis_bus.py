@@ -267,3 +267,8 @@ async def test_adding_topics_to_a_closed_subscription_does_nothing(bus):
     bus.publish("a", {"type": "late"})
     assert await bus.settled()
     assert await subscription.take() == []
+
+
+async def test_what_still_comes_for_somebody_who_left_is_not_even_read(bus, prefix, caplog):
+    bus._hear(f"{prefix}:user:9".encode(), b"not an event")
+    assert not caplog.records

@@ -25,6 +25,8 @@ from apps.streaming.redis_bus import RedisBus, _keep_up
 from apps.streaming.redis_outbox import Outbox
 from tests.streaming.redis_buses import TwoBuses, bus_on, until
 
+pytestmark = pytest.mark.slow
+
 WORDS = ["Grüße ", "🌳", " und ", "漢字", ".\n\n"]
 
 

@@ -1,6 +1,6 @@
 """What the bus says to Redis: names of keys and channels, two scripts, and how deltas and events look on the wire.
 
-One script call carries a whole flush. A pipeline of APPEND, PUBLISH and EXPIRE does the same work, but costs twice the
+One script call carries a whole flush. A pipeline of APPEND, PUBLISH and EXPIRE does the same work, but costs its writer twice the
 CPU (measured) and compares only after writing: for one round trip a flushed Redis would hold headless text. The script
 compares first, and takes away a snapshot it cannot continue, so that whatever readers find is whole.
 

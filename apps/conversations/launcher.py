@@ -30,6 +30,13 @@ class DrainingServer(Server):
     """daphne that lets the process drain before it ends the requests and sockets it serves."""
 
     drained: defer.Deferred[Any] | None = None
+    deaf = False
+
+    def listen_error(self, failure: Any) -> None:
+        """Say in words why nothing can be served, and end."""
+        sys.stderr.write(f"Bough can't listen here: {failure.getErrorMessage()}\nChoose another port with --port.\n")
+        self.deaf = True
+        self.stop()
 
     def kill_all_applications(self) -> Any:
         """End what is served, once the process is drained."""
@@ -104,5 +111,5 @@ def serve(loop: asyncio.AbstractEventLoop, *, host: str, port: int, announce: Ca
     # Registered before daphne's own, so that it runs first.
     reactor.addSystemEventTrigger("before", "shutdown", drain)  # type: ignore[attr-defined]
     server.run()
-    if launcher.failed:
+    if launcher.failed or server.deaf:
         sys.exit(1)

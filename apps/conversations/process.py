@@ -21,10 +21,23 @@ class WebProcess:
     def __init__(self) -> None:
         self.hub = Hub(live.bus(), load_row=_load_row, load_active=_load_active, renderer=StreamRenderer)
         self.runner: Runner | None = None
+        self._starting: asyncio.Future[None] | None = None
+
+    async def serving(self) -> None:
+        """Start the hub, unless that is under way or done; returns once it takes sockets."""
+        if self._starting is None:
+            self._starting = asyncio.ensure_future(self.hub.start())
+            self._starting.add_done_callback(self._started)
+        # Shielded: whoever waited and left must not take the start away from the others.
+        await asyncio.shield(self._starting)
+
+    def _started(self, starting: asyncio.Future[None]) -> None:
+        if starting.cancelled() or starting.exception() is not None:
+            self._starting = None
 
     async def start(self, *, with_runner: bool) -> None:
         """Start the hub, and the runner if generations run here."""
-        await self.hub.start()
+        await self.serving()
         if with_runner:
             self.runner = Runner(live.bus())
             await self.runner.start()
@@ -47,11 +60,9 @@ _processes: dict[asyncio.AbstractEventLoop, WebProcess] = {}
 
 
 async def here() -> WebProcess:
-    """Give the process object of the running loop, started without a runner if nobody started it."""
-    loop = asyncio.get_running_loop()
-    if (process := _processes.get(loop)) is None:
-        process = register(WebProcess())
-        await process.start(with_runner=False)
+    """Give the process object of the running loop with its hub started; made without a runner if nobody made one."""
+    process = _processes.get(asyncio.get_running_loop()) or register(WebProcess())
+    await process.serving()
     return process
 
 

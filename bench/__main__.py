@@ -2,7 +2,7 @@
 
 python -m bench                       everything, about five minutes
 python -m bench load --conc 1,20 --targets api,page --runs 3
-python -m bench open | sql | react | kill
+python -m bench memory | sql | open | react | kill
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ import time
 from collections.abc import Coroutine
 from pathlib import Path
 
-from bench import kill, load, open_conversation, reactions, sql
+from bench import kill, load, memory, open_conversation, reactions, sql
 from bench.processes import ROOT
 
 TITLES = {
     "load": "Live text",
+    "memory": "Memory",
     "sql": "SQL of one turn",
     "open": "Opening a conversation",
     "react": "Stopping, and coming back",
@@ -40,6 +41,8 @@ def run(what: str, folder: Path, options: argparse.Namespace) -> Coroutine[None,
             database_url=options.database_url,
             profile=options.profile,
         )
+    if what == "memory":
+        return memory.run(folder, runs=options.runs)
     if what == "sql":
         return sql.run(folder, verbose=options.verbose)
     return {"open": open_conversation.run, "react": reactions.run, "kill": kill.run}[what](folder)
@@ -69,7 +72,7 @@ def main() -> None:
     parser.add_argument("what", nargs="?", choices=[*TITLES, "all"], default="all")
     parser.add_argument("--targets", type=lambda text: text.split(","), default=list(load.TARGETS))
     parser.add_argument("--conc", type=lambda text: [int(part) for part in text.split(",")], default=[1, 20, 100])
-    parser.add_argument("--runs", type=int, default=1, help="load: medians of so many runs")
+    parser.add_argument("--runs", type=int, default=1, help="load: medians of so many runs; memory: so many rows")
     parser.add_argument("--database-url", default="", help="load: another database than a fresh SQLite file")
     parser.add_argument("--profile", default="", metavar="FILE", help="load: py-spy's stacks of the server")
     parser.add_argument("--verbose", action="store_true", help="sql: print each statement")

@@ -24,12 +24,10 @@ ITL_MS = 20
 # A burst of 33 new answers a second at 100.
 SPREAD_SECONDS = 3.0
 LIMIT_SECONDS = 60.0
-# Memory for each of fewer would be the allocator's noise.
-ENOUGH_TO_DIVIDE = 50
 TARGETS = ("relay", "api", "page")
 HEAD = (
     "answers", "read through", "first p50 ms", "first p95 ms", "delay p50 ms", "delay p95 ms", "CPU s/10k tokens",
-    "MiB", "kB/reader", "kB/answer", "lost", "twice", "reads/token", "bytes/token", "errors", "others' cores",
+    "MiB", "lost", "twice", "reads/token", "bytes/token", "errors", "others' cores",
 )  # fmt: skip
 
 
@@ -55,8 +53,9 @@ class Row:
     delay_p95: float | None = None
     cpu_10k: float | None = None
     memory: float = 0.0
-    per_reader: float | None = None
-    per_answer: float | None = None
+    memory_before: float = 0.0
+    per_reader: float = 0.0
+    per_answer: float = 0.0
     lost: int = 0
     repeated: int = 0
     reads_per_token: float = 0.0
@@ -68,7 +67,7 @@ class Row:
         """Lay it out as HEAD names it."""
         return (
             self.answers, self.target, self.first_p50, self.first_p95, self.delay_p50, self.delay_p95, self.cpu_10k,
-            self.memory, self.per_reader, self.per_answer, self.lost, self.repeated, self.reads_per_token,
+            self.memory, self.lost, self.repeated, self.reads_per_token,
             self.bytes_per_token, len(self.errors), self.foreign,
         )  # fmt: skip
 
@@ -80,7 +79,7 @@ async def run(
     rows = []
     async with AsyncExitStack() as running:
         provider = await running.enter_async_context(running_provider(folder))
-        found = await _started(running, folder, provider, targets, max(answers), database_url)
+        found = await started(running, folder, provider, targets, max(answers), database_url)
         if profile:
             running.enter_context(profiled(found[-1].process.pid, Path(profile)))
         for target in found:
@@ -93,7 +92,7 @@ async def run(
     return f"{table(HEAD, [row.cells() for row in rows])}\n\n{''.join(errors)}"
 
 
-async def _started(
+async def started(
     running: AsyncExitStack, folder: Path, provider: Provider, names: Sequence[str], readers: int, database_url: str
 ) -> list[Target]:
     """Start what the targets need."""
@@ -149,8 +148,8 @@ async def measure(target: Target, *, answers: int, tokens: int, each: int, sprea
     watching.cancel()
     gc.enable()
     await asyncio.gather(*(reader.close() for reader in readers), return_exceptions=True)
-    if answers >= ENOUGH_TO_DIVIDE:
-        row.per_reader, row.per_answer = (idle - before) * 1024 / answers, (row.memory - idle) * 1024 / answers
+    row.memory_before = before
+    row.per_reader, row.per_answer = (idle - before) * 1024 / answers, (row.memory - idle) * 1024 / answers
     _sum_up(row, read, cpu, steady_from=began + int(spread * 1e6) if answers > 1 else began)
     return row
 

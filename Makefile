@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode -r
+RANDOM_KEY := $(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(48))'
 LOCK := $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 pyproject.toml
 
 .PHONY: up test test-sqlite test-postgres test-browser test-js check bench lock lock-current
@@ -34,7 +35,7 @@ check: .venv/.dev lock-current
 	$(BIN)/djade --check --target-version 5.2 $$(git ls-files 'templates/*.html')
 	$(BIN)/lint-imports
 	$(BIN)/mypy apps config
-	SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(48))') FIELD_KEY=check SITE_URL=https://chat.example.org \
+	SECRET_KEY=$$($(RANDOM_KEY)) FIELD_KEY=$$($(RANDOM_KEY)) SITE_URL=https://chat.example.org TRUSTED_PROXIES=127.0.0.1 \
 	  BOUGH_DATA_DIR=$$(mktemp -d) sh -c '$(BIN)/python manage.py makemigrations --check --dry-run && $(BIN)/python manage.py check --deploy --fail-level WARNING'
 
 ## Measure: live text beside a raw relay, opening long conversations; prints tables.

@@ -24,7 +24,7 @@ def check_field_keys(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
     return [
         Warning(
             "A key in FIELD_KEY is so short that it could be guessed from a copy of the database.",
-            hint="Put a new one of 32 random characters in front of it, and run manage.py rotate_keys.",
+            hint="Put a new one of 32 random characters in front of it, behind a comma the old one.",
             id="bough.W001",
         )
     ]

@@ -182,8 +182,7 @@ class Runner:
             await self._flushed.wait()
             self._flushed.clear()
             fresh, self._fresh = self._fresh, set()
-            for writer in fresh:
-                await self._show(writer)
+            await self.bus.append_many([delta for writer in fresh for delta in writer.live.take()])
             before = time.monotonic()
             await asyncio.sleep(interval)
             lag = time.monotonic() - before - interval

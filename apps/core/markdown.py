@@ -157,7 +157,7 @@ def _as_source(text: str) -> str:
 
 
 def _not_formatted(text: str, error: BaseException) -> str:
-    log.error("markdown.not_formatted", extra={"error": type(error).__name__, "length": len(text)})
+    log.error("markdown.not_formatted", extra={"fields": {"error": type(error).__name__, "length": len(text)}})
     return f'<p class="not-formatted">Couldn\'t format this text.</p>\n{_as_source(text)}'
 
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,9 +18,7 @@ from apps.core.db import DATABASE_AWAY
 from apps.core.errors import DomainError, Malformed, SignInNeeded
 from apps.core.http import error_response, is_api, is_htmx, is_safe_id, unavailable
 from apps.core.ids import new_id
-
-# For log lines: the id of the request they belong to.
-current_request_id: ContextVar[str] = ContextVar("current_request_id", default="")
+from apps.core.logs import current_request_id
 
 # Sentences for errors that nobody of ours put into words: Django's own, or a library's.
 API_SENTENCES = {

@@ -178,7 +178,7 @@ class Hub:
                     self._dispatch(topic, event)
                 except Exception:
                     # One bad event must not deafen every reader of this process.
-                    logger.exception("An event could not be handled", extra={"topic": topic})
+                    logger.exception("An event could not be handled", extra={"fields": {"topic": topic}})
 
     def _dispatch(self, topic: str, event: Event) -> None:
         if (room := self._rooms.get(topic)) is not None:

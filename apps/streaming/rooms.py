@@ -136,7 +136,9 @@ class Room:
             except Exception:
                 # The source may be down for minutes; the text goes on elsewhere and is read when it is back.
                 first = wait == self._sources.pace.retry
-                logger.warning("Live text could not be read", exc_info=first, extra={"generation": self.generation_id})
+                logger.warning(
+                    "Live text could not be read", exc_info=first, extra={"fields": {"generation": self.generation_id}}
+                )
                 failed = True
             else:
                 failed = follower.lagging
@@ -153,7 +155,7 @@ class Room:
                 footer = await self._sources.load_footer(self.generation_id)
             except Exception:
                 # Without its footer the end is still the end; the page shows it when it is opened again.
-                logger.exception("A footer could not be read", extra={"generation": self.generation_id})
+                logger.exception("A footer could not be read", extra={"fields": {"generation": self.generation_id}})
         self._stop_timer()
         self.ended = Ended(status, footer)
         self._paint()

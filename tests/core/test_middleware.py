@@ -10,7 +10,8 @@ from django.test import AsyncClient, RequestFactory
 from django.urls import include, path
 
 from apps.core.errors import HasForks, NotFound, TooManyRequests, Unavailable
-from apps.core.middleware import ApiAnswersMiddleware, ErrorMiddleware, current_request_id
+from apps.core.logs import current_request_id
+from apps.core.middleware import ApiAnswersMiddleware, ErrorMiddleware
 
 pytestmark = pytest.mark.django_db
 

@@ -1,6 +1,7 @@
 """What all tests share: no network beyond this machine, a scripted provider, a bus of their own, a signed-in client."""
 
 import ipaddress
+import os
 import socket
 
 import pytest
@@ -73,3 +74,12 @@ def stranger(db):
 def signed_in(client, user):
     client.force_login(user)
     return client
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """Where every test must run, a skipped one fails the run: a machine without a browser would else look green."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter else []
+    if skipped and os.environ.get("BOUGH_REQUIRE_ALL_TESTS") and not exitstatus:
+        reporter.write_line(f"{len(skipped)} tests were skipped, and BOUGH_REQUIRE_ALL_TESTS is set.", red=True)
+        session.exitstatus = 1

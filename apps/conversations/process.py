@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 
+from apps.accounts.services.passes import Lapse, Pass, lapsed
 from apps.conversations.runner.runner import Runner
 from apps.conversations.services import live, reading
 from apps.core.db import in_db
 from apps.providers import registry
 from apps.streaming.answers import Snapshot
+from apps.streaming.guard import Guard
 from apps.streaming.hub import Hub
 from apps.streaming.rendering import StreamRenderer
 from apps.streaming.sockets import ActiveAnswer
@@ -20,6 +22,7 @@ class WebProcess:
 
     def __init__(self) -> None:
         self.hub = Hub(live.bus(), load_row=_load_row, load_active=_load_active, renderer=StreamRenderer)
+        self.guard: Guard[Pass, Lapse] = Guard(_find_lapsed)
         self.runner: Runner | None = None
         self._starting: asyncio.Future[None] | None = None
 
@@ -46,6 +49,7 @@ class WebProcess:
         """Let answers finish within their grace, then close the sockets and the providers' connections."""
         if self.runner is not None:
             await self.runner.drain(grace_seconds)
+        await self.guard.stop()
         await self.hub.stop()
         for provider in registry.current().values():
             await provider.aclose()
@@ -61,9 +65,14 @@ _processes: dict[asyncio.AbstractEventLoop, WebProcess] = {}
 
 async def here() -> WebProcess:
     """Give the process object of the running loop with its hub started; made without a runner if nobody made one."""
-    process = _processes.get(asyncio.get_running_loop()) or register(WebProcess())
+    process = unstarted()
     await process.serving()
     return process
+
+
+def unstarted() -> WebProcess:
+    """Give the process object of the running loop as it is: for whoever needs no hub."""
+    return _processes.get(asyncio.get_running_loop()) or register(WebProcess())
 
 
 def register(process: WebProcess) -> WebProcess:
@@ -72,6 +81,10 @@ def register(process: WebProcess) -> WebProcess:
         del _processes[loop]
     _processes[asyncio.get_running_loop()] = process
     return process
+
+
+async def _find_lapsed(passes: Collection[Pass]) -> dict[Pass, Lapse]:
+    return await in_db(lapsed, passes)
 
 
 async def _load_row(live_id: str) -> Snapshot | None:

@@ -10,6 +10,7 @@ from django.contrib.sessions.models import Session
 from django.db import InterfaceError, OperationalError
 from django.test import Client
 
+from apps.accounts.models import User
 from apps.conversations import process
 from apps.conversations.consumers import is_our_origin
 from apps.conversations.runner.limits import Limits
@@ -237,6 +238,70 @@ async def test_a_server_that_cancels_a_socket_leaves_nothing_behind(tab):
     async with asyncio.timeout(5):
         while await held_sockets():
             await asyncio.sleep(0)
+
+
+# --- for as long as it is open -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def watched_tab(tab, user):
+    """Open a tab in a browser of its own, and look after it often; gives both."""
+    (await process.here()).guard.every = 0.01
+    client = Client()
+    await in_db(client.force_login, user)
+    socket = await tab(key=client.session.session_key)
+    await frame(socket, "hello")
+    return socket, client
+
+
+async def test_signing_out_closes_that_browsers_tabs_and_no_others(watched_tab, tab, stranger):
+    socket, client = watched_tab
+    others = [await tab(), await tab(who=stranger)]
+    await in_db(client.post, "/accounts/logout/")
+    assert await closed(socket) == 4401
+    assert len(await held_sockets()) == 2
+    for other in others:
+        await frame(other, "hello")
+        await other.send_to('{"type":"ping"}')
+        assert json.loads(await other.receive_from(timeout=5)) == {"type": "pong"}
+
+
+async def test_a_tab_that_was_closed_hears_of_no_further_answer(watched_tab, runner, user, scripted):
+    socket, client = watched_tab
+    gate = asyncio.Event()
+    scripted.add(["Before", gate, "after", Finished("stop")])
+    sent = await send(user)
+    await socket.send_to(json.dumps({"type": "watch", "conversation": str(sent.conversation.pk)}))
+    await frame(socket, "answer")
+    await in_db(client.post, "/accounts/logout/")
+    assert await closed(socket) == 4401
+    gate.set()
+    assert await socket.receive_nothing(timeout=0.2)
+
+
+async def test_disabling_a_user_closes_their_tabs(watched_tab, user):
+    socket, _ = watched_tab
+    await in_db(User.objects.filter(pk=user.pk).update, is_active=False)
+    assert await closed(socket) == 4401
+
+
+async def test_a_new_password_closes_tabs_elsewhere_and_has_those_of_that_browser_come_again(watched_tab, tab, user):
+    socket, client = watched_tab
+    elsewhere = await tab()
+    form = {"oldpassword": "correct horse battery", "password1": "another battery 7", "password2": "another battery 7"}
+    await in_db(client.post, "/accounts/password/change/", form)
+    assert await closed(socket) == 1012
+    assert await closed(elsewhere) == 4401
+    again = await tab(key=client.cookies["sessionid"].value)
+    assert await frame(again, "hello")
+
+
+async def test_a_closed_tab_is_looked_after_no_more(watched_tab):
+    socket, _ = watched_tab
+    await socket.disconnect()
+    async with asyncio.timeout(5):
+        while not (await process.here()).guard.is_idle:
+            await asyncio.sleep(0.001)
 
 
 @pytest.mark.parametrize(

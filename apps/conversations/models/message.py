@@ -165,8 +165,9 @@ class Message(models.Model):
         indexes = [
             # Siblings of the messages of a page.
             models.Index(fields=["parent", "id"], name="message_siblings"),
-            # First messages of a conversation (siblings without a parent).
-            models.Index(fields=["conversation", "id"], name="message_first", condition=Q(parent__isnull=True)),
+            # First messages of a conversation (siblings without a parent). By depth too, which is 0 there: of two indexes
+            # that begin alike SQLite takes the one that matches more.
+            models.Index(fields=["conversation", "depth"], name="message_first", condition=Q(parent__isnull=True)),
             # Deleting and restoring, the tree map, the newest message.
             models.Index(fields=["conversation", "id"], name="message_conversation"),
             # The standing tip of each run: leaf below.

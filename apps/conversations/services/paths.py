@@ -50,6 +50,7 @@ __all__ = [
 PAGE = 50  # Source: the API's contract, at most 50 messages a page.
 EXCERPT = 160
 
+SIBLING_ROWS = "SELECT id, parent_id, created_at FROM conversations_message WHERE deletion IS NULL"
 SIBLINGS = """
 SELECT id, place, number, previous_id, next_id FROM (
     SELECT id,
@@ -57,8 +58,7 @@ SELECT id, place, number, previous_id, next_id FROM (
         COUNT(*) OVER (PARTITION BY parent_id) AS number,
         LAG(id) OVER (PARTITION BY parent_id ORDER BY created_at, id) AS previous_id,
         LEAD(id) OVER (PARTITION BY parent_id ORDER BY created_at, id) AS next_id
-    FROM conversations_message
-    WHERE deletion IS NULL AND ({parents})
+    FROM ({rows}) AS siblings
 ) AS ranked WHERE id IN ({ids})
 """
 
@@ -179,13 +179,14 @@ def attach_siblings(messages: Sequence[Message]) -> None:
 def _read_places(messages: Sequence[Message]) -> dict[UUID, tuple[int, int, UUID | None, UUID | None]]:
     parents = [to_column(message.parent_id) for message in messages if message.parent_id is not None]
     ids = [to_column(message.pk) for message in messages]
-    conditions, values = [], list(parents)
+    # Two reads put together, each by its own index: joined by OR, SQLite read the whole conversation (50 ms at 100,000).
+    reads, values = [], list(parents)
     if parents:
-        conditions.append(f"parent_id IN ({_marks(parents)})")
+        reads.append(f"{SIBLING_ROWS} AND parent_id IN ({_marks(parents)})")
     if len(parents) < len(messages):
-        conditions.append("(parent_id IS NULL AND conversation_id = %s)")
+        reads.append(f"{SIBLING_ROWS} AND parent_id IS NULL AND depth = 0 AND conversation_id = %s")
         values.append(to_column(messages[0].conversation_id))
-    sql = SIBLINGS.format(parents=" OR ".join(conditions), ids=_marks(ids))
+    sql = SIBLINGS.format(rows=" UNION ALL ".join(reads), ids=_marks(ids))
     with connection.cursor() as cursor:
         cursor.execute(sql, [*values, *ids])
         return {

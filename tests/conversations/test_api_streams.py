@@ -5,6 +5,9 @@ import asyncio
 import pytest
 from django.test import AsyncClient
 
+from apps.accounts.models import User
+from apps.accounts.services import tokens
+from apps.conversations import process
 from apps.conversations.models import Generation, GenerationState
 from apps.conversations.runner.limits import Limits
 from apps.conversations.runner.runner import Runner
@@ -320,3 +323,61 @@ async def test_an_end_that_the_row_knows_nothing_of_is_not_told(caller, chat, us
         events = read_events(await reading)
     # It goes on where it was left, for whoever asks again.
     assert [event.name for event in events] == ["start"]
+
+
+# --- while it may be read ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def guard():
+    """Look often whether callers may read on."""
+    guard = process.unstarted().guard
+    guard.every = 0.01
+    yield guard
+    await guard.stop()
+    process._processes.clear()
+
+
+async def read_until_cut(response, begun=b""):
+    async with asyncio.timeout(10):
+        return [event.name for event in read_events(begun + await read_stream(response))]
+
+
+@pytest.mark.parametrize("by", ["signing out", "disabling"])
+async def test_a_caller_who_may_read_no_more_is_cut_off_while_nothing_comes(
+    runner, caller, chat, scripted, user, guard, bus, by
+):
+    scripted.add(["half ", asyncio.Event(), END])
+    response = await send(caller, chat)
+    begun = await read_stream(response, until=lambda event: event.name == "delta")
+    if by == "signing out":
+        await caller.alogout()
+    else:
+        await in_db(User.objects.filter(pk=user.pk).update, is_active=False)
+    # No `end`: whoever comes again is told why.
+    assert await read_until_cut(response, begun) == ["start", "delta"]
+    assert (await caller.get(f"/api/chats/{chat.pk}/stream")).status_code == 401
+    assert scripted.open_streams == 1
+
+
+async def test_a_revoked_token_reads_no_further_and_another_does(runner, chat, scripted, user, guard):
+    scripted.add(["half ", gate := asyncio.Event(), "whole", END])
+    sent = await in_db(messages.send, user=user, conversation_id=chat.pk, content="Hi")
+    url = f"/api/chats/{chat.pk}/stream?generationId={sent.generations[0].pk}"
+    readers = []
+    for _ in range(2):
+        token, plain = await in_db(tokens.make_token, user=user)
+        response = await AsyncClient().get(url, headers={"Authorization": f"Bearer {plain}"})
+        readers.append((token, response, await read_stream(response, until=lambda event: event.name == "delta")))
+    (token, cut, begun), (_, kept, also_begun) = readers
+    await in_db(tokens.revoke_token, user=user, token_id=token.pk)
+    assert await read_until_cut(cut, begun) == ["start", "delta"]
+    gate.set()
+    assert await read_until_cut(kept, also_begun) == ["start", "delta", "delta", "end"]
+
+
+async def test_a_reader_that_is_done_is_looked_after_no_more(runner, caller, chat, scripted, guard):
+    await whole_stream(caller, chat, scripted)
+    async with asyncio.timeout(5):
+        while not guard.is_idle:
+            await asyncio.sleep(0.001)

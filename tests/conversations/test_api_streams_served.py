@@ -3,7 +3,11 @@
 import asyncio
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
+from apps.accounts.services import passes
+from apps.conversations import process
 from apps.conversations.runner.limits import Limits
 from apps.conversations.runner.runner import Runner
 from apps.conversations.services import conversations
@@ -76,3 +80,25 @@ async def test_a_stream_holds_no_database_connection_while_it_waits(runner, call
         raw = await heard(reader, until=lambda event: event.name == "end")
         assert texts_of(read_events(raw))[0] == "Late"
         await reader.wait(timeout=5)
+
+
+def queries_of(held):
+    with CaptureQueriesContext(connection) as queries:
+        assert passes.lapsed(held) == {}
+    return len(queries)
+
+
+async def test_any_number_of_streams_are_asked_about_in_one_query_and_let_go_at_once(runner, calls, chat, scripted):
+    scripted.add(["half ", asyncio.Event(), END])
+    guard = process.unstarted().guard
+    readers = [await calls.stream("POST", f"/chats/{chat.pk}/messages", {"content": "Hi", "stream": True})]
+    readers += [await calls.stream("GET", f"/chats/{chat.pk}/stream") for _ in range(5)]
+    for client in readers:
+        await heard(client, until=lambda event: event.name == "delta")
+    held = [key for key, _ in guard._readers.values()]
+    assert (len(held), await in_db(queries_of, set(held))) == (6, 1)
+    for client in readers:
+        await client.send_input({"type": "http.disconnect"})
+        await client.wait(timeout=5)
+    assert not guard._readers
+    await guard.stop()

@@ -9,7 +9,8 @@ from ninja.security.base import AuthBase
 from ninja.utils import check_csrf
 
 from apps.accounts.models import User
-from apps.accounts.services import tokens
+from apps.accounts.services import passes, tokens
+from apps.accounts.services.passes import Pass
 from apps.core.errors import Refused, SignInNeeded
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
@@ -47,6 +48,11 @@ def caller(request: HttpRequest) -> User:
     return cast(User, request.auth)  # type: ignore[attr-defined]
 
 
+def pass_of(request: HttpRequest) -> Pass:
+    """Give by what `authenticate` let the caller in, for whoever reads on after the answer has begun."""
+    return cast(Pass, request.held_pass)  # type: ignore[attr-defined]
+
+
 def _user_of_token(request: HttpRequest, carried: str) -> User:
     scheme, _, bearer = carried.partition(" ")
     token = tokens.authenticate(bearer=bearer.strip()) if scheme.lower() == "bearer" else None
@@ -55,6 +61,7 @@ def _user_of_token(request: HttpRequest, carried: str) -> User:
     scope = "read" if request.method in SAFE_METHODS else "write"
     if scope not in token.scopes:
         raise ScopeMissing(f"This token's scopes don't include {scope}.", scope=scope)
+    request.held_pass = passes.of_token(token)  # type: ignore[attr-defined]
     return token.user
 
 
@@ -64,4 +71,5 @@ def _user_of_session(request: HttpRequest) -> User:
         raise SignInNeeded
     if request.method not in SAFE_METHODS and check_csrf(request) is not None:
         raise CsrfFailed
+    request.held_pass = passes.of_session(request.session.session_key or "", user)  # type: ignore[attr-defined]
     return user

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
+from asyncio import timeout
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from typing import Annotated, cast
+from typing import Annotated, TypeVar, cast
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from ninja import Query, Router, Status
 
-from apps.conversations.api.authentication import caller
+from apps.accounts.services.passes import Lapse, Pass
+from apps.conversations import process
+from apps.conversations.api.authentication import caller, pass_of
 from apps.conversations.api.events import COMMENT, Position, cut_before, delta_event, named_event, parse_position
 from apps.conversations.models import Generation
 from apps.conversations.schemas.base import clamped
@@ -21,10 +23,12 @@ from apps.conversations.schemas.messages import Started, Stop, Stopped
 from apps.conversations.schemas.streams import StreamEnd, StreamError, StreamStart, end_of
 from apps.conversations.services import generations, live, progress, reading
 from apps.conversations.services.answers import Sent
-from apps.core.db import in_db
+from apps.core.db import DATABASE_AWAY, in_db
+from apps.core.errors import SignInNeeded
 from apps.streaming.answers import Delta, Snapshot
 from apps.streaming.readers import End, follow
 
+T = TypeVar("T")
 router = Router(tags=["streams"], by_alias=True)
 log = logging.getLogger(__name__)
 
@@ -63,7 +67,7 @@ def stream(
             return HttpResponse(status=204)
         generation = active[0]
         position = Position(str(generation.pk), None, part, offset)
-    return event_stream(generation, position)
+    return event_stream(generation, position, pass_of(request))
 
 
 @router.post("/chats/{chat_id}/stop", response={202: Stopped}, summary="Stop what is being written in a chat")
@@ -86,7 +90,7 @@ def started_response(
         if continues:
             parts = sent.answers[0].parts
             position = Position(position.live, None, len(parts) - 1, len(parts[-1].get("text", "")))
-        return event_stream(generation, position, question=question, skips=continues)
+        return event_stream(generation, position, pass_of(request), question=question, skips=continues)
     started = Started(
         user_message_id=question,
         message_ids=[answer.pk for answer in sent.answers],
@@ -99,24 +103,24 @@ def started_response(
 
 
 def event_stream(
-    generation: Generation, position: Position, *, question: UUID | None = None, skips: bool = False
+    generation: Generation, position: Position, held: Pass, *, question: UUID | None = None, skips: bool = False
 ) -> StreamingHttpResponse:
-    """Follow a generation that the caller may read, from a position on."""
+    """Follow a generation that the caller may read, from a position on, for as long as the pass counts."""
     start = StreamStart(generation_id=generation.pk, message_id=generation.message_id, user_message_id=question)
     response = StreamingHttpResponse(
-        _events(position, start, skips=skips), content_type="text/event-stream; charset=utf-8"
+        _events(position, start, held, skips=skips), content_type="text/event-stream; charset=utf-8"
     )
     response["Cache-Control"] = "no-store"
     response["X-Accel-Buffering"] = "no"
     return response
 
 
-async def _events(position: Position, start: StreamStart, *, skips: bool) -> AsyncIterator[bytes]:
+async def _events(position: Position, start: StreamStart, held: Pass, *, skips: bool) -> AsyncIterator[bytes]:
     """Yield the stream's bytes; `skips`: what lies before the position is never sent, also when an attempt begins again."""
     begin = position
     yield named_event("start", position, start.model_dump(by_alias=True, exclude_none=True))
     try:
-        async with aclosing(_follow(position)) as items:
+        async with aclosing(_follow(position)) as followed, aclosing(_while_allowed(followed, held)) as items:
             async for item in items:
                 if isinstance(item, End):
                     break
@@ -128,7 +132,7 @@ async def _events(position: Position, start: StreamStart, *, skips: bool) -> Asy
                     yield delta_event(delta)
         for event in await _last_events(position):
             yield event
-    except (OperationalError, InterfaceError) as error:
+    except (*DATABASE_AWAY, SignInNeeded) as error:
         # Ends without `end`: the reader comes back with the id of its last event.
         log.warning("stream-cut", extra={"fields": {"generation": position.live, "error": type(error).__name__}})
 
@@ -146,6 +150,37 @@ def _follow(position: Position) -> AsyncGenerator[Delta | End, None]:
     )
     # A generator, which its signature hides: closing it lets go of the subscription at once.
     return cast(AsyncGenerator[Delta | End, None], items)
+
+
+async def _while_allowed(items: AsyncGenerator[T, None], held: Pass) -> AsyncGenerator[T, None]:
+    """Pass items on until the caller may read no more.
+
+    Raises: SignInNeeded then, also while no item comes.
+    """
+    is_allowed, waiting = True, None
+
+    async def turn_out(lapse: Lapse) -> None:
+        nonlocal is_allowed
+        is_allowed = False
+        if waiting is not None:
+            waiting.reschedule(0)
+
+    leave = process.unstarted().guard.admit(held, turn_out)
+    try:
+        while is_allowed:
+            # A time-out without a time costs two microseconds; a task for each item to wait for would cost thirty.
+            async with timeout(None) as waiting:
+                item = await anext(items, None)
+            waiting = None
+            if item is None:
+                return
+            yield item
+    except TimeoutError:
+        if is_allowed:
+            raise
+    finally:
+        leave()
+    raise SignInNeeded
 
 
 async def _load_row(generation_id: str) -> Snapshot | None:

@@ -170,6 +170,11 @@ STORAGES = {
 }
 # Our modules carry their comments; what is sent need not.
 SERVESTATIC_MINIFY = True
+# --- shape: empty is embedded, everything in one process --------------------------------------------------------
+REDIS_URL = secret("REDIS_URL")
+GENERATIONS_HOST = env.str("BOUGH_GENERATIONS", default="inline")
+if GENERATIONS_HOST not in ("inline", "external"):
+    refuse(f"BOUGH_GENERATIONS is inline or external, not {GENERATIONS_HOST!r}.")
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
 # --- sign-in -------------------------------------------------------------------------------------------------

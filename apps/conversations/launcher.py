@@ -18,6 +18,7 @@ from django.utils.module_loading import import_string
 from twisted.internet import defer, reactor
 
 from apps.conversations.process import WebProcess, register
+from apps.conversations.services import live
 from apps.core.db import in_db
 
 log = logging.getLogger(__name__)
@@ -58,8 +59,9 @@ class Launcher:
 
     async def start(self) -> None:
         """Start what lives beside requests; `announce` runs, off the loop, once that is done."""
+        await live.start_bus()
         self.process = register(WebProcess())
-        await self.process.start(with_runner=True)
+        await self.process.start(with_runner=settings.GENERATIONS_HOST == "inline")
         log.info("ready")
         if self.announce is not None:
             await in_db(self.announce)
@@ -84,6 +86,7 @@ class Launcher:
         """Drain the process."""
         if self.process is not None:
             await self.process.stop(self.grace)
+        await live.stop_bus()
 
 
 def serve(loop: asyncio.AbstractEventLoop, *, host: str, port: int, announce: Callable[[], None] | None = None) -> None:

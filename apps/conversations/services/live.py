@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 
 from apps.conversations.models import Conversation, Generation
@@ -30,6 +31,23 @@ def install_bus(new: Bus) -> None:
     """Make another bus the process's own; called once at start."""
     global _bus
     _bus = new
+
+
+async def start_bus() -> None:
+    """Connect this process to the bus that settings name; without one it stays the bus in memory."""
+    if settings.REDIS_URL:
+        from apps.streaming.redis_bus import RedisBus  # noqa: PLC0415  (the embedded shape needs none of it)
+
+        bus = RedisBus(settings.REDIS_URL)
+        await bus.start()
+        install_bus(bus)
+
+
+async def stop_bus() -> None:
+    """Send what is queued and let go of the connections."""
+    stop = getattr(_bus, "stop", None)
+    if stop is not None:
+        await stop()
 
 
 def publish(topic: str, event: Mapping[str, Any]) -> None:

@@ -5,22 +5,11 @@ from django.db import connection
 from django.utils import timezone
 
 from apps.conversations.models import Conversation, Generation, Message, MessageRevision, MessageStatus, Role
-from apps.conversations.services import branches, generations, leases, messages
+from apps.conversations.services import branches, generations, messages
 from apps.core import errors
+from tests.conversations.answers import end_all
 
 pytestmark = pytest.mark.django_db
-
-
-def end_all(text="An answer."):
-    """Let every active generation end well, as a runner would."""
-    for generation in leases.claim(owner="test:1:a", limit=50):
-        lease = generations.Lease(generation.pk, "test:1:a", generation.attempt)
-        if generation.message_id is None:
-            leases.finish_title(lease, state="completed")
-        else:
-            parts = [{"type": "text", "text": text}]
-            ids = (generation.message_id, generation.conversation_id)
-            leases.finish(generations.Ending(lease, *ids, "completed", parts, "stop"))
 
 
 def rows():

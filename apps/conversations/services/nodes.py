@@ -52,28 +52,9 @@ def build_message(
     )
 
 
-def add_message(
-    *,
-    conversation: Conversation,
-    parent: Message | None,
-    role: str,
-    parts: Sequence[dict[str, Any]],
-    now: datetime,
-    status: str = MessageStatus.COMPLETE,
-    parent_is_new: bool = False,
-    **fields: Any,
-) -> Message:
+def add_message(*, conversation: Conversation, parent: Message | None, **fields: Any) -> Message:
     """Make and save a message below its parent. Effects: as `build_message`, and one insert."""
-    message = build_message(
-        conversation=conversation,
-        parent=parent,
-        role=role,
-        parts=parts,
-        now=now,
-        status=status,
-        parent_is_new=parent_is_new,
-        **fields,
-    )
+    message = build_message(conversation=conversation, parent=parent, **fields)
     message.save(force_insert=True)
     return message
 

@@ -3,7 +3,6 @@
 import re
 
 import pytest
-from django.db import OperationalError, connection
 from django.urls import reverse
 from django.utils import timezone
 
@@ -98,42 +97,6 @@ def test_sending_while_an_answer_runs_is_refused_with_the_text_kept(signed_in, c
     assert response.status_code == 409
     assert "Second</textarea>" in html(response)
     assert "http-equiv" not in html(response), "a page that reloads itself would lose the text"
-    assert state() == before
-
-
-@pytest.fixture
-def locked():
-    """A database that reads, and writes nothing."""
-
-    def refuse_writing(execute, sql, params, many, context):
-        if sql.startswith(("INSERT", "UPDATE", "DELETE")):
-            raise OperationalError("database is locked")
-        return execute(sql, params, many, context)
-
-    with connection.execute_wrapper(refuse_writing):
-        yield
-
-
-@pytest.mark.parametrize("is_new", [True, False])
-def test_a_message_that_cannot_be_stored_is_back_in_the_box(signed_in, conversation, path, locked, is_new):
-    before = state()
-    url = reverse("conversations:send_new") if is_new else address("send", conversation)
-    response = signed_in.post(url, {"content": "Kept words"})
-    assert (response.status_code, response["Retry-After"]) == (503, "2")
-    assert "Kept words</textarea>" in html(response)
-    assert 'id="composer"' in html(response)
-    response = signed_in.post(url, {"content": "Kept words"}, headers=HTMX)
-    assert (response.status_code, response["Retry-After"]) == (503, "2")
-    assert state() == before
-
-
-def test_an_edit_that_cannot_be_stored_comes_back_to_be_sent_again(signed_in, conversation, path, locked):
-    before = state()
-    url = address("message_edit", conversation, path[2])
-    response = signed_in.post(url, {"content": "Kept words", "mode": "branch"})
-    assert response.status_code == 503
-    assert "Kept words</textarea>" in html(response)
-    assert '<input type="hidden" name="mode" value="branch">' in html(response)
     assert state() == before
 
 

@@ -6,6 +6,7 @@ Not here: the words of its answers (demo_text.py).
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 from collections.abc import AsyncGenerator, Iterator
 
@@ -35,14 +36,17 @@ _PIECE = re.compile(r"\s*\S{1,12}|\s+\Z")
 class DemoChat:
     """A language model made of templates, for a first look and for trying the program out.
 
+    Shape: with `varies`, asking again gives other words, so that siblings differ; without, the same request
+    gives the same words.
     Units: `deltas_per_second` is its ordinary pace; infinity answers without waiting.
     """
 
     slug = SLUG
     name = NAME
 
-    def __init__(self, *, deltas_per_second: float = DELTAS_PER_SECOND) -> None:
+    def __init__(self, *, deltas_per_second: float = DELTAS_PER_SECOND, varies: bool = False) -> None:
         self._interval = 1 / deltas_per_second
+        self._takes = itertools.cycle(range(demo_text.TAKES if varies else 1))
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[ProviderEvent, None]:
         """Answer with reasoning, Markdown and usage, as the last message of the user commands.
@@ -76,7 +80,9 @@ class DemoChat:
         """Do nothing: there are no connections."""
 
     def _deltas(self, request: ChatRequest, wish: demo_text.Wish) -> Iterator[TextDelta | ReasoningDelta]:
-        reasoning, text = demo_text.compose(request, wish)
+        # A title is no answer: it would put every second take aside.
+        take = 0 if wish.is_title else next(self._takes)
+        reasoning, text = demo_text.compose(request, wish, take)
         for piece in _PIECE.findall(reasoning):
             yield ReasoningDelta(piece)
         for number, piece in enumerate(_PIECE.findall(text)):

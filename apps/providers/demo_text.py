@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from apps.providers.base import ChatRequest
 
 MOST_WORDS = 20_000
+TAKES = 7
 TITLE_REQUEST = "Name this conversation"
 _TITLE_CHARACTERS = 40
 
@@ -67,23 +68,32 @@ def read_wish(request: ChatRequest) -> Wish:
     )
 
 
-def compose(request: ChatRequest, wish: Wish) -> tuple[str, str]:
+def compose(request: ChatRequest, wish: Wish, take: int = 0) -> tuple[str, str]:
     """Write reasoning and text for a request.
 
-    Shape: the same request gives the same words; another text or another number of previous answers,
-    others. A continuation gives no reasoning and the rest of the text.
+    Shape: the same request and take give the same words; another text, another take below TAKES or another
+    number of previous answers, others. A continuation gives no reasoning and the rest of the text, whichever take
+    that was.
     """
     if wish.is_title:
         return "", make_title(_first_question(request))
+    if not request.continuation:
+        return _take(request, wish, take)
+    so_far = request.messages[-1].content
+    texts = (_take(request, wish, number)[1] for number in range(TAKES))
+    whole = next((text for text in texts if text.startswith(so_far)), None)
+    if whole is None:
+        return "", "\n\nHere the demo model takes up the text again, and ends it."
+    return "", whole[len(so_far) :]
+
+
+def _take(request: ChatRequest, wish: Wish, take: int) -> tuple[str, str]:
     question = _question(request)
     answers = sum(message.role == "assistant" for message in request.messages) - request.continuation
     # crc32 and not hash(): the same in every process.
-    chance = random.Random(f"{zlib.crc32(question.encode('utf-8', 'replace'))}:{answers}")
+    chance = random.Random(f"{zlib.crc32(question.encode('utf-8', 'replace'))}:{answers}:{take}")
     reasoning = _reasoning(question, answers, chance, long=wish.thinks)
-    text = _essay(wish.words, chance) if wish.words else _showcase(question, answers, wish, chance)
-    if request.continuation:
-        return "", _rest(text, request.messages[-1].content)
-    return reasoning, text
+    return reasoning, _essay(wish.words, chance) if wish.words else _showcase(question, answers, wish, chance)
 
 
 def make_title(text: str) -> str:
@@ -108,13 +118,6 @@ def _question(request: ChatRequest) -> str:
 
 def _first_question(request: ChatRequest) -> str:
     return next((m.content for m in request.messages if m.role == "user"), "")
-
-
-def _rest(text: str, so_far: str) -> str:
-    """Give what is missing behind `so_far`; if that is another text, a paragraph more."""
-    if text.startswith(so_far):
-        return text[len(so_far) :]
-    return "\n\nHere the demo model takes up the text again, and ends it."
 
 
 def _excerpt(text: str) -> str:

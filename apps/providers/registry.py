@@ -53,7 +53,7 @@ def build_providers(settings: ProviderSettings) -> dict[str, ChatProvider]:
         )
     if settings.ollama_base_url:
         found.append(OpenAICompatible("ollama", "Ollama", ollama_address(settings.ollama_base_url), prefills=True))
-    found.append(DemoChat())
+    found.append(DemoChat(varies=True))
     return {provider.slug: provider for provider in found}
 
 

@@ -49,6 +49,16 @@ async def test_it_answers_the_same_request_the_same_way_and_others_otherwise(dem
     assert len({first.text, *[(await listen(demo, other)).text for other in others]}) == 3
 
 
+async def test_asked_again_it_can_answer_otherwise_and_every_answer_can_be_continued():
+    demo = DemoChat(deltas_per_second=UNHURRIED, varies=True)
+    texts = [(await listen(demo, path("Hello"))).text for _ in range(3)]
+    assert len(set(texts)) == 3
+    for text in texts:
+        # In the last tenth, where no two of them are alike.
+        at = len(text) * 9 // 10
+        assert (await listen(demo, path("Hello", text[:at], continuation=True))).text == text[at:]
+
+
 @pytest.mark.parametrize("words", [1, 7, 2000])
 async def test_it_writes_as_many_words_as_it_is_told(demo, words):
     heard = await listen(demo, request_for("bough", f"Please write {words} words about trees"))

@@ -209,7 +209,7 @@ class RedisBus:
                 return wire.unpack_snapshot(live, await self._read(live))
         except ValueError:
             # Never another answer's text, not even in a log. What else that connection would say is not trusted either.
-            logger.error("A snapshot was not what was asked for", extra={"generation": live})
+            logger.error("A snapshot was not what was asked for", extra={"fields": {"generation": live}})
             await self._client.connection_pool.disconnect()
         except (RedisError, OSError) as error:
             logger.warning("A snapshot could not be read: %s", describe(error))
@@ -275,7 +275,7 @@ class RedisBus:
             event = wire.unpack(topic, data)
         except ValueError:
             # Without its words: they may be somebody's text.
-            logger.error("An event could not be read", extra={"topic": topic, "bytes": len(data)})
+            logger.error("An event could not be read", extra={"fields": {"topic": topic, "bytes": len(data)}})
             return
         for subscription in listeners:
             subscription.push(topic, event)

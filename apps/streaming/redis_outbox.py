@@ -283,7 +283,8 @@ class Outbox:
             self.refused += 1
             if self.refused % 1000 == 1:
                 logger.error(
-                    "An event was dropped: too many wait for Redis", extra={"topic": topic, "dropped": self.refused}
+                    "An event was dropped: too many wait for Redis",
+                    extra={"fields": {"topic": topic, "dropped": self.refused}},
                 )
             return
         self._queue.append(Publish(topic, wire.pack_event(event)))

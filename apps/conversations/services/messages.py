@@ -140,18 +140,6 @@ def continue_answer(
     return after_stopping(conversation_id, lambda: _continue(user, conversation_id, message_id, model))
 
 
-def answer_leaf(*, user: User, conversation_id: str | UUID, model: str | None = None) -> Sent | None:
-    """Begin an answer to the current leaf if that is a user's message, as after a fork; else do nothing."""
-    chosen = catalogue.resolve(model, preferred=chosen_model(user, conversation_id))
-    with transaction.atomic():
-        conversation = lock(user, conversation_id)
-        leaf = conversation.active_leaf
-        if leaf is None or leaf.role != Role.USER:
-            return None
-        check_can_answer(conversation)
-        return begin_answer(conversation, leaf, chosen.model_id, now=timezone.now())
-
-
 def set_favourite(*, user: User, conversation_id: str | UUID, message_id: str | UUID, favourite: bool) -> Message:
     """Mark a message, or take the mark away. Raises: NotFound."""
     with transaction.atomic():

@@ -123,7 +123,7 @@ def test_a_context_that_was_hidden_stays_hidden():
 
 
 @pytest.mark.django_db
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite's errors carry no rows")
+@pytest.mark.postgres
 def test_a_real_refusal_is_told_without_the_row():
     def make():
         with connection.cursor() as cursor:

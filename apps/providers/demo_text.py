@@ -23,7 +23,9 @@ _FAIL = re.compile(_IMPERATIVE.format("fail"), re.IGNORECASE)
 _THINK = re.compile(_IMPERATIVE.format("think"), re.IGNORECASE)
 _WRITE = re.compile(r"\bwrite\s+(?:about\s+)?(\d[\d,.' ]{0,11})\s*words?\b", re.IGNORECASE)
 _SPEED = re.compile(r"\bbe\s+(slow|fast)\b", re.IGNORECASE)
-_SHOW = re.compile(r"\bshow\s+(?:me\s+)?(?:a\s+|some\s+)?(table|code|math|list)\b", re.IGNORECASE)
+_SHOWABLE = r"(?:a\s+|some\s+)?(?:table|code|math|list)\b"
+_SHOW = re.compile(rf"\bshow\s+(?:me\s+)?({_SHOWABLE}(?:(?:\s*,\s*|\s+)(?:and\s+)?{_SHOWABLE})*)", re.IGNORECASE)
+_SHOWN = re.compile(r"table|code|math|list", re.IGNORECASE)
 # What would turn an echoed excerpt into Markdown of its own.
 _MARKUP = re.compile(r"([\\`*_\[\]<$|~])")
 _LABEL = re.compile(r"\A\s*(?:user|human|you|question|message)\s*:\s*", re.IGNORECASE)
@@ -64,7 +66,7 @@ def read_wish(request: ChatRequest) -> Wish:
         thinks=bool(_THINK.search(text)),
         # What failed once can be continued.
         fails=bool(_FAIL.search(text)) and not request.continuation,
-        sections=tuple(dict.fromkeys(found.lower() for found in _SHOW.findall(text))),
+        sections=tuple(dict.fromkeys(_SHOWN.findall(" ".join(_SHOW.findall(text)).lower()))),
     )
 
 
@@ -98,7 +100,9 @@ def _take(request: ChatRequest, wish: Wish, take: int) -> tuple[str, str]:
 
 def make_title(text: str) -> str:
     """Name a conversation in two to five of its own words, at most 40 characters."""
-    words = _WORD.findall(_LABEL.sub("", text)[:2_000])
+    # What is behind the first paragraph may be the answer: its words name nothing.
+    question = _LABEL.sub("", text).strip().partition("\n\n")[0]
+    words = _WORD.findall(question[:2_000])
     telling = [word for word in words if word.lower() not in _SMALL_WORDS]
     if len(telling) < 2:
         telling = words

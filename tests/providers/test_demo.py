@@ -95,6 +95,8 @@ async def test_told_to_think_it_reasons_at_length(demo):
         ("Show me some code", "```", "|:--|"),
         ("show math", "$$", "```"),
         ("show a list", "\n- ", "$$"),
+        ("show code and a table", "|:--|", "$$"),
+        ("Show me a table, some code", "```", "$$"),
     ],
 )
 async def test_it_shows_what_it_is_told_to_show(demo, text, there, gone):
@@ -153,6 +155,7 @@ async def test_a_title_is_made_of_the_users_words(demo):
     [
         ("How are you?", "How are you"),
         ("Trees", "About Trees"),
+        ("Which trees grow old?\n\nYews and oaks do.", "Trees grow old"),
         ("", "A wordless question"),
         ("?!", "A wordless question"),
         ("l'été à la mer, c'est beau", "L'été à la mer"),

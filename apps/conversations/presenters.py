@@ -72,6 +72,8 @@ class MessageView:
     created_at: datetime
     # Its address; those of its actions lie below. Resolved once a message: the resolver is slow.
     url: str
+    # What is known of the making of an answer: pairs of a name and a value.
+    info: Sequence[tuple[str, str]] = ()
 
     @property
     def is_user(self) -> bool:
@@ -164,7 +166,29 @@ def present_message(
         is_writable=is_writable,
         created_at=message.created_at,
         url=reverse("conversations:message", args=[message.conversation_id, message.pk]),
+        info=() if is_user or generation else present_info(message),
     )
+
+
+def present_info(message: Message) -> list[tuple[str, str]]:
+    """Say which model answered, with how many tokens and how fast; unknown figures are a dash, never 0."""
+    writing = (message.duration_ms or 0) - (message.ttft_ms or 0)
+    speed = message.completion_tokens / writing * 1000 if message.completion_tokens and writing > 0 else None
+    return [
+        (_("Model"), f"{message.provider}/{message.model_id}"),
+        (_("Tokens in / out"), f"{_figure(message.prompt_tokens)} / {_figure(message.completion_tokens)}"),
+        (_("First token"), _seconds(message.ttft_ms)),
+        (_("Total"), _seconds(message.duration_ms)),
+        (_("Speed"), _("%(count)s tokens/s") % {"count": round(speed)} if speed else "–"),
+    ]
+
+
+def _figure(count: int | None) -> str:
+    return "–" if count is None else formats.number_format(count, force_grouping=True)
+
+
+def _seconds(milliseconds: int | None) -> str:
+    return "–" if milliseconds is None else f"{formats.number_format(milliseconds / 1000, 2)} s"
 
 
 def present_turns(

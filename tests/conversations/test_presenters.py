@@ -161,3 +161,13 @@ def test_models_are_grouped_by_provider_in_the_order_given():
 
 def test_rows_without_a_zone_use_the_sites_own():
     assert presenters.group_rows([make_row(timezone.now())], now=timezone.now())[0].key == "today"
+
+
+def test_an_answer_says_its_model_tokens_and_speed_and_nothing_it_does_not_know():
+    message = Message(provider="openai", model_id="x", completion_tokens=50, ttft_ms=500, duration_ms=2500)
+    info = dict(presenters.present_info(message))
+    assert info["Model"] == "openai/x"
+    assert info["Tokens in / out"] == "– / 50"
+    assert info["First token"] == "0.50 s"
+    assert info["Speed"] == "25 tokens/s"
+    assert dict(presenters.present_info(Message()))["Speed"] == "–"

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from django.db import connection
 
 from apps.conversations.models import Message
 from apps.conversations.services import branches, bulk, paths
@@ -374,3 +375,25 @@ def test_the_map_costs_the_same_queries_at_any_size(user, django_assert_num_quer
         with django_assert_num_queries(5):
             found = paths.forks_of(conversation)
         assert sum(len(fork.children) - 1 for fork in found) == forks
+
+
+@pytest.mark.parametrize("act", ["branch", "delete"])
+@pytest.mark.parametrize("moment", range(1, 6))
+def test_the_map_holds_while_the_tree_changes_between_its_queries(conversation, user, forked, act, moment):
+    a, b, _ = forked
+    seen = 0
+
+    def change(execute, sql, params, many, context):
+        nonlocal seen
+        seen += 1
+        if seen == moment and act == "branch":
+            make_message(conversation=conversation, parent=a[1])
+        elif seen == moment:
+            branches.delete_message(user=user, conversation_id=conversation.pk, message_id=b[0].pk)
+        return execute(sql, params, many, context)
+
+    conversation = reload(conversation)
+    with connection.execute_wrapper(change):
+        found = paths.forks_of(conversation)
+    assert seen >= moment
+    assert all(child.size >= 1 for fork in found for child in fork.children)

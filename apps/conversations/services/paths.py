@@ -277,10 +277,10 @@ def forks_of(conversation: Conversation) -> list[Fork]:
     """Map where a conversation's tree parts, top first; children in the order of siblings. Effects: five queries."""
     leaf = _find(conversation, conversation.active_leaf_id)
     path = lineage(leaf) if leaf else None
-    sizes = _Sizes(conversation)
     children: dict[UUID | None, list[_Row]] = defaultdict(list)
     for row in _fork_children(conversation):
         children[row.parent_id].append(row)
+    sizes = _Sizes(conversation)
     forks = [
         Fork(parent_id, siblings[0].depth, [_fork_child(row, path, sizes) for row in siblings])
         for parent_id, siblings in children.items()
@@ -342,7 +342,12 @@ class _Sizes:
             self._sum(run_id, sorted(hanging[run_id]))
 
     def below(self, run_id: UUID, depth: int) -> int:
-        """Count the standing messages of the subtree that begins at a place."""
+        """Count the standing messages of the subtree that begins at a place: one that was seen to stand, so at least 1.
+
+        No one snapshot spans the queries: what was deleted since counts as it was seen, for itself alone.
+        """
+        if self._tips.get(run_id, -1) < depth:
+            return 1
         depths, sums = self._depths[run_id], self._sums[run_id]
         return self._tips[run_id] - depth + 1 + sums[bisect_left(depths, depth)]
 

@@ -6,7 +6,7 @@ INSTALL := $(UV) pip install --quiet --python $(BIN)/python --require-hashes --c
 RANDOM_KEY := $(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(48))'
 LOCK := $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 pyproject.toml
 
-.PHONY: up test test-sqlite test-postgres test-browser test-js check bench lock lock-current
+.PHONY: up test test-sqlite test-postgres test-browser test-js check bench faults lock lock-current
 
 ## Run Bough: installs, makes keys, migrates, serves, prints a link that signs the first administrator in.
 up: .venv/.base
@@ -41,6 +41,10 @@ check: .venv/.dev lock-current
 ## Measure: live text beside a raw relay, opening long conversations; prints tables.
 bench: .venv/.test
 	$(BIN)/python -m bench
+
+## Have the tests of faults write docs/faults.md; ONLY=tests/… runs some and keeps the rows of the others.
+faults: .venv/.test
+	$(BIN)/python -m tests.fault_table $(ONLY)
 
 ## Write the locks anew from the ranges in pyproject.toml; hashes, no addresses.
 lock: .venv/.uv

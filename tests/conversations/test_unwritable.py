@@ -6,6 +6,7 @@ from django.urls import reverse
 
 from tests.conversations.test_actions import HTMX, address, html, state
 from tests.factories import make_conversation, make_path
+from tests.fault_table import record_fault
 
 
 @pytest.fixture
@@ -31,6 +32,7 @@ def locked():
         yield
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("is_new", [True, False])
 def test_a_message_that_cannot_be_stored_is_back_in_the_box(signed_in, conversation, path, locked, is_new):
     before = state()
@@ -42,6 +44,12 @@ def test_a_message_that_cannot_be_stored_is_back_in_the_box(signed_in, conversat
     response = signed_in.post(url, {"content": "Kept words"}, headers=HTMX)
     assert (response.status_code, response["Retry-After"]) == (503, "2")
     assert state() == before
+    record_fault(
+        fault="the database takes no writes",
+        shape=f"one process, {connection.vendor}",
+        reader_saw=f"{response.status_code} with Retry-After {response['Retry-After']}, the words back in the box",
+        database_held="{} conversation, {} messages and {} generations, as before".format(*map(len, state())),
+    )
 
 
 def test_an_edit_that_cannot_be_stored_comes_back_to_be_sent_again(signed_in, conversation, path, locked):

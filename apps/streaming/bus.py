@@ -1,6 +1,6 @@
 """The interface of the bus that carries live text and small events; its implementations live beside it.
 
-Events on a live topic: `delta` {delta: Delta}, `resync` {}, `status` {word}, `ended` {status, message}.
+Events on a live topic: `delta` {delta: Delta}, `resync` {}, `status` {word, text?, seconds?}, `ended` {status, message}.
 Other topics: "generations" (`queued`), "stop" (`stop` {generation}), `user_topic(id)` (frames for that user's sockets).
 """
 

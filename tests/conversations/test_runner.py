@@ -113,6 +113,27 @@ async def test_a_refusal_before_the_first_delta_is_tried_again(runner, bus, user
     assert len([r for r in scripted.requests if r.messages[0].role != "system"]) == 3
 
 
+async def test_readers_are_told_what_is_waited_for_while_no_text_comes(runner, bus, user, scripted):
+    busy, gate = "Scripted limits how often it may be asked.", asyncio.Event()
+    scripted.add(
+        [gate, ProviderError(ErrorKind.RATE_LIMITED, busy, retry_after=0.01)],
+        [ReasoningDelta("Hm."), ReasoningDelta(" So."), "At last", END],
+    )
+    sent = await send(user)
+    said = []
+    async with await bus.subscribe(f"live:{sent.generations[0].pk}") as heard, asyncio.timeout(10):
+        gate.set()
+        async for _, event in heard:
+            if event["type"] == "status":
+                said.append(event)
+            if event["type"] == "ended":
+                break
+    assert said == [
+        {"type": "status", "word": "retrying", "text": busy, "seconds": 1},
+        {"type": "status", "word": "thinking"},
+    ]
+
+
 async def test_a_break_after_the_first_delta_is_not_tried_again_and_keeps_the_text(runner, bus, user, scripted):
     scripted.add(["Some", ProviderError(ErrorKind.CUT_OFF, "The connection to Scripted broke.")])
     message = await ended(bus, await send(user))

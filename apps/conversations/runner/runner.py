@@ -25,7 +25,7 @@ from apps.conversations.services.generations import Ending, Lease
 from apps.core.db import in_db
 from apps.providers.base import ChatMessage, ChatProvider, ChatRequest
 from apps.providers.errors import ProviderError
-from apps.streaming.bus import Bus
+from apps.streaming.bus import Bus, Event
 
 log = logging.getLogger(__name__)
 CONTEXT_MESSAGES = 50
@@ -212,6 +212,9 @@ class Runner:
         self._fresh.add(writer)
         self._flushed.set()
 
+    def _on_status(self, writer: AnswerWriter, event: Event) -> None:
+        self.bus.publish(f"live:{writer.live.live}", event)
+
     async def _on_first(self, writer: AnswerWriter) -> None:
         """Show the first delta at once, whatever the others wait for, and have it kept."""
         self._keep_now.set()
@@ -252,7 +255,9 @@ class Runner:
         try:
             await self.bus.open(writer.live.live, generation.attempt, writer.live.parts)
             request, provider = _request(generation, path)
-            ending = await writer.write(request, provider, on_delta=self._on_delta, on_first=self._on_first)
+            ending = await writer.write(
+                request, provider, on_delta=self._on_delta, on_first=self._on_first, on_status=self._on_status
+            )
             await self._show(writer)
         except ProviderError as error:
             return writer.refused(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from contextlib import aclosing
@@ -105,12 +106,15 @@ class AnswerWriter:
 
     # --- writing -------------------------------------------------------------------------------------------------
 
-    async def write(self, request: ChatRequest, provider: ChatProvider, *, on_delta: Any, on_first: Any) -> Ending:
+    async def write(
+        self, request: ChatRequest, provider: ChatProvider, *, on_delta: Any, on_first: Any, on_status: Any
+    ) -> Ending:
         """Read the provider until the answer ends, however that comes, and say how it ended.
 
-        `on_first` is awaited with the first delta, `on_delta` called with each further one.
+        `on_first` is awaited with the first delta, `on_delta` called with each further one; `on_status` with what the
+        answer does while no text comes (`status` of streaming/bus.py).
         """
-        self._on_delta, self._on_first = on_delta, on_first
+        self._on_delta, self._on_first, self._on_status = on_delta, on_first, on_status
         self._reading = asyncio.create_task(self._read_with_retries(request, provider))
         if self.wants is not None:  # asked to end before it began
             self._reading.cancel()
@@ -138,7 +142,9 @@ class AnswerWriter:
                 # After the first delta never again: text already read is not rewritten, and nobody pays twice.
                 if self.first_delta is not None or not error.retryable or not tries_left:
                     raise
-                await asyncio.sleep(_pause(error, self.limits.retries - tries_left))
+                pause = _pause(error, self.limits.retries - tries_left)
+                self._say("retrying", text=error.message, seconds=math.ceil(pause))
+                await asyncio.sleep(pause)
         raise AssertionError("the last try returns or raises")
 
     async def _read(self, request: ChatRequest, provider: ChatProvider) -> Outcome:
@@ -148,6 +154,8 @@ class AnswerWriter:
                 if isinstance(event, TextDelta):
                     await self._add("text", event.text)
                 elif isinstance(event, ReasoningDelta):
+                    if self._thinking_since is None:
+                        self._say("thinking")
                     await self._add("reasoning", event.text)
                 elif isinstance(event, UsageReport):
                     self.usage = event
@@ -156,6 +164,9 @@ class AnswerWriter:
                 if self.size >= self.limits.answer_bytes:
                     return TOO_LARGE
         return self._read_to_end()
+
+    def _say(self, word: str, **more: Any) -> None:
+        self._on_status(self, {"type": "status", "word": word, **more})
 
     def _read_to_end(self) -> Outcome:
         if not self.finish_reason:

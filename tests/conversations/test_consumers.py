@@ -4,7 +4,6 @@ import asyncio
 import json
 
 import pytest
-from channels.testing import WebsocketCommunicator
 from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.models import Session
 from django.db import InterfaceError, OperationalError
@@ -19,33 +18,9 @@ from apps.conversations.services import messages
 from apps.core.db import in_db
 from apps.core.ids import new_id
 from apps.providers.base import Finished
-from config.routing import websocket_application
+from tests.conversations.tabs import closed, frame, session_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
-ORIGIN = b"http://localhost:8000"
-
-
-@pytest.fixture
-async def tab(user):
-    """Open sockets as a tab of this user does; closed after the test."""
-    opened = []
-
-    async def open_tab(*, who=user, origin=ORIGIN, key=None):
-        key = key or (await in_db(session_of, who) if who else "")
-        headers = [(b"cookie", f"sessionid={key}".encode())]
-        if origin is not None:
-            headers.append((b"origin", origin))
-        socket = WebsocketCommunicator(websocket_application, "/ws/", headers=headers)
-        opened.append(socket)
-        socket.accepted, socket.code = await socket.connect()
-        return socket
-
-    yield open_tab
-    for socket in opened:
-        if not socket.future.done():
-            await socket.disconnect()
-    await (await process.here()).stop()
-    process._processes.clear()
 
 
 @pytest.fixture
@@ -56,33 +31,9 @@ async def runner(bus):
     await runner.drain(0)
 
 
-def session_of(user):
-    client = Client()
-    client.force_login(user)
-    return client.session.session_key
-
-
 async def send(user, **fields):
     fields.setdefault("conversation_id", None)
     return await in_db(messages.send, user=user, content="Hello", model="scripted/model", **fields)
-
-
-async def frame(socket, kind):
-    """Wait for the next frame of a kind."""
-    async with asyncio.timeout(5):
-        while True:
-            got = json.loads(await socket.receive_from(timeout=5))
-            if got["type"] == kind:
-                return got
-
-
-async def closed(socket):
-    """Wait until the server closes, and give the code."""
-    async with asyncio.timeout(5):
-        while True:
-            output = await socket.receive_output(timeout=5)
-            if output["type"] == "websocket.close":
-                return output.get("code")
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from tests.upstream import texts
+from tests.upstream.recorded import DELTAS
 
 FAST = 0.002  # seconds between chunks
 SLOW = 0.05
@@ -75,6 +77,21 @@ async def gate(stream: Stream) -> None:
     await stream.delta(content="Before the gate. ")
     await stream.released()
     await stream.delta(content="After the gate.")
+    await stream.finish()
+
+
+async def recorded(stream: Stream) -> None:
+    """Play the recorded answer; a question with "hold 17" in it waits after 17 deltas for POST /__release."""
+    asked = re.search(r"hold (\d+)", str(stream.body["messages"][-1]["content"]))
+    hold = int(asked[1]) if asked else None
+    await stream.delta(role="assistant", content="")
+    for number, (kind, text) in enumerate(DELTAS):
+        if number == hold:
+            await stream.released()
+        await stream.delta(**{"reasoning_content" if kind == "reasoning" else "content": text})
+        await asyncio.sleep(FAST)
+    if hold == len(DELTAS):
+        await stream.released()
     await stream.finish()
 
 
@@ -221,6 +238,7 @@ SCRIPTS: dict[str, Script] = {
     "fake": good,
     "fake-slow": slow,
     "fake-gate": gate,
+    "fake-recorded": recorded,
     "fake-silent": silent,
     "fake-stall": stall,
     "fake-endless": endless,

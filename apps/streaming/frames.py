@@ -53,9 +53,14 @@ def ended(a: int, message_id: str, status: str, html: Mapping[int, str], footer:
     return {"type": "ended", "a": a, "m": message_id, "status": status, "footer": footer, "html": bodies or None}
 
 
-def status(a: int, word: str) -> Frame:
-    """Say what an answer without new text is doing."""
-    return {"type": "status", "a": a, "word": word}
+def status(a: int, word: str, *, text: str = "", seconds: int | None = None) -> Frame:
+    """Say what an answer without new text is doing; no word, nothing any more."""
+    frame: Frame = {"type": "status", "a": a, "word": word}
+    if text:
+        frame["text"] = text
+    if seconds is not None:
+        frame["seconds"] = seconds
+    return frame
 
 
 def patch_tail(before: str, now: str) -> Tail:

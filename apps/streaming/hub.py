@@ -142,7 +142,9 @@ class Hub:
         room = self._rooms.get(topic)
         if room is None:
             self._topics.want(topic)
-            room = self._rooms[topic] = Room(answer.generation_id, answer.message_id, answer.attempt, self._sources)
+            room = self._rooms[topic] = Room(
+                answer.generation_id, answer.message_id, answer.attempt, self._sources, opened_at=self.now()
+            )
         return room
 
     def leave(self, seat: Seat) -> None:
@@ -214,12 +216,12 @@ class Hub:
             if not self._bus.connected:
                 for room in self._rooms.values():
                     room.doubt()
-            if now >= self._reread_at:
+            if now >= self._reread_at or any(room.seems_queued(now) for room in self._rooms.values()):
                 self._reread_at = now + self.pace.reread
                 await self._reread()
 
     async def _reread(self) -> None:
-        """Compare what is watched with what runs: follow what is new, doubt what runs no more."""
+        """Compare what is watched with what runs: follow what is new, doubt what runs no more, say what still waits."""
         watched = {socket.conversation_id for socket in self._sockets()} - {""}
         if not watched:
             return
@@ -230,10 +232,13 @@ class Hub:
             return
         for socket in self._sockets():
             socket.follow(active.get(socket.conversation_id, ()))
-        running = {answer.generation_id for answers in active.values() for answer in answers}
+        running = {answer.generation_id: answer for answers in active.values() for answer in answers}
         for room in self._rooms.values():
-            if room.generation_id not in running:
+            answer = running.get(room.generation_id)
+            if answer is None:
                 room.doubt()
+            else:
+                room.look(queued=answer.queued, now=self.now())
 
     async def _settle_topics(self) -> None:
         try:

@@ -5,6 +5,7 @@ Which socket gets its frame when is decided in sockets.py; who watches what, in 
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -21,13 +22,16 @@ logger = logging.getLogger(__name__)
 # Settled HTML in one frame; only an answer of book length passes it, and goes on in the next frame.
 FRAME_CHARS = 1_000_000
 
+WAITING = "waiting"
+
 
 @dataclass(frozen=True, slots=True)
 class Pace:
     """Set how fast, how much and how patiently watchers are served.
 
     Units: seconds, except window (frames not acknowledged), backlog (characters) and tail (characters that one
-    frame interval pays for: a longer tail is sent less often).
+    frame interval pays for: a longer tail is sent less often). An answer that has not begun after `patience` may be
+    queued behind others.
     """
 
     frame: float = 0.1
@@ -39,6 +43,7 @@ class Pace:
     reread: float = 10.0
     tick: float = 1.0
     retry: float = 0.05
+    patience: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +67,24 @@ class Ended:
     footer: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """Say what an answer is doing while no text comes, and until when by the loop's clock."""
+
+    word: str = ""
+    text: str = ""
+    until: float | None = None
+
+
+NOTHING = Doing()
+
+
 class Room:
     """Follow one generation on the bus and keep its views for every seat."""
 
-    def __init__(self, generation_id: str, message_id: str, attempt: int, sources: Sources) -> None:
+    def __init__(
+        self, generation_id: str, message_id: str, attempt: int, sources: Sources, *, opened_at: float = 0.0
+    ) -> None:
         self.generation_id = generation_id
         self.message_id = message_id
         self.attempt = attempt
@@ -73,9 +92,10 @@ class Room:
         self.views: dict[int, View] = {}
         self.loaded = False
         self.ended: Ended | None = None
-        self.word = ""
-        self.words = 0
+        self.doing = NOTHING
         self._sources = sources
+        self._opened_at = opened_at
+        self._begun = False
         self._loop = asyncio.get_running_loop()
         self._follower = Follower(sources.bus, generation_id, sources.load_row)
         self._follower.reader.load(Snapshot(attempt, ()))
@@ -87,17 +107,29 @@ class Room:
     def hear(self, event: Event) -> None:
         """Take in an event of the live topic."""
         if event["type"] == "status":
-            self.word = event["word"]
-            self.words += 1
-            self._wake_seats()
+            seconds = event.get("seconds")
+            until = None if seconds is None else self._loop.time() + seconds
+            self._tell(Doing(event["word"], event.get("text", ""), until))
             return
         if self.ended is not None:
             return
+        self._begin()
         self._follower.hear(event)
         if self._follower.stale:
             self._mend_soon()
         elif self._timer is None:
             self._schedule()
+
+    def seems_queued(self, now: float) -> bool:
+        """Tell whether the answer has not begun for longer than one waits without a word."""
+        return not self._begun and self.ended is None and now - self._opened_at > self._sources.pace.patience
+
+    def look(self, *, queued: bool, now: float) -> None:
+        """Take in whether the row says that the answer still waits behind others."""
+        if not queued:
+            self._begin()
+        elif self.seems_queued(now) and not self.doing.word:
+            self._tell(Doing(WAITING))
 
     def doubt(self) -> None:
         """Compare with the row: the bus may have lost something, the end above all."""
@@ -109,6 +141,15 @@ class Room:
         self._stop_timer()
         if self._mending is not None:
             self._mending.cancel()
+
+    def _begin(self) -> None:
+        self._begun = True
+        if self.doing.word == WAITING:
+            self._tell(NOTHING)
+
+    def _tell(self, doing: Doing) -> None:
+        self.doing = doing
+        self._wake_seats()
 
     def _mend_soon(self) -> None:
         if self._mending is None and self.ended is None:
@@ -189,7 +230,8 @@ class Room:
             if index not in self.views:
                 self.views[index] = View(kind, self._sources.renderer())
             self.views[index].feed(text)
-            self.word = ""
+            self._begun = True
+            self.doing = NOTHING
         if fed != self._fed or self.ended is not None:
             self._render()
 
@@ -216,7 +258,7 @@ class Room:
 class Seat:
     """Remember what one socket was sent of one room, and build its next frame from that."""
 
-    __slots__ = ("_attempt", "_introduced", "_sent", "_words", "a", "done", "room", "wake")
+    __slots__ = ("_attempt", "_doing", "_introduced", "_sent", "a", "done", "room", "wake")
 
     def __init__(self, room: Room, a: int, wake: Callable[["Seat"], None]) -> None:
         self.room = room
@@ -226,7 +268,7 @@ class Seat:
         self._introduced = False
         self._attempt = 0
         self._sent: dict[int, tuple[int, int]] = {}
-        self._words = 0
+        self._doing = NOTHING
 
     def next_frame(self) -> tuple[Frame, int] | None:
         """Build the frame that brings this socket up to date, with its size in characters; None if it is."""
@@ -240,17 +282,24 @@ class Seat:
         if parts or not known:
             message_id = None if self._introduced else room.message_id
             self._introduced, self._attempt = True, room.attempt
+            if room.doing is NOTHING:
+                # Text takes the place of what was said before it.
+                self._doing = NOTHING
             return frames.answer(self.a, parts, message_id=message_id, attempt=None if known else room.attempt), size
         if room.ended is not None:
             self.done = True
             html = {index: view.html for index, view in room.views.items() if view.html is not None}
             ended = frames.ended(self.a, room.message_id, room.ended.status, html, room.ended.footer)
             return ended, sum(map(len, html.values()))
-        if room.words != self._words:
-            self._words = room.words
-            if room.word:
-                return frames.status(self.a, room.word), 0
+        if room.doing is not self._doing:
+            self._doing = room.doing
+            return self._status(), 0
         return None
+
+    def _status(self) -> Frame:
+        doing = self._doing
+        left = None if doing.until is None else max(0, math.ceil(doing.until - asyncio.get_running_loop().time()))
+        return frames.status(self.a, doing.word, text=doing.text, seconds=left)
 
     def _parts(self) -> tuple[list[Frame], int]:
         parts: list[Frame] = []

@@ -24,6 +24,7 @@ class ActiveAnswer:
     generation_id: str
     message_id: str
     attempt: int = 0
+    queued: bool = False
 
 
 class Host(Protocol):

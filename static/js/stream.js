@@ -55,10 +55,10 @@ function answered(answer) {
   schedule();
 }
 
-/** @param {{a: number, m?: string, word: string}} frame_ */
+/** @param {{a: number, m?: string, word: string, text?: string, seconds?: number}} frame_ */
 function status(frame_) {
   const message = answers.messageOf(frame_);
-  if (message) emit(BOUGH.status, { message, word: frame_.word });
+  if (message) emit(BOUGH.status, { message, word: frame_.word, text: frame_.text ?? "", seconds: frame_.seconds });
 }
 
 /** @param {{a: number, m?: string, status: string, html?: string | null}} end */

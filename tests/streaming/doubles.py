@@ -135,6 +135,8 @@ class Page:
 
     def _status(self, frame: dict) -> None:
         self.words[self.messages[frame["a"]]] = frame["word"]
+        if not frame["word"]:
+            del self.words[self.messages[frame["a"]]]
 
     def _ended(self, frame: dict) -> None:
         self.ends[frame["m"]] = frame

@@ -5,12 +5,12 @@ import asyncio
 import pytest
 
 from apps.core import markdown
-from apps.streaming.answers import PartText
+from apps.streaming.answers import PartText, Snapshot
 from apps.streaming.bus import live_topic
 from apps.streaming.hub import Hub
 from apps.streaming.sockets import ActiveAnswer
 from tests.streaming.doubles import rendered
-from tests.streaming.hub_world import QUICK, World, says, world
+from tests.streaming.hub_world import CONVERSATION, QUICK, World, says, until, world
 
 
 async def test_a_socket_hears_the_version_of_its_frames_first():
@@ -146,6 +146,51 @@ async def test_a_status_is_shown_until_text_comes():
         here.bus.publish(live_topic("g"), {"type": "status", "word": "calling a tool"})
         await later.until(lambda page: page.words == {"m-g": "calling a tool"})
         assert [frame["word"] for frame in later.of_type("status")] == ["calling a tool"]
+
+
+async def test_a_wait_is_told_with_its_reason_and_with_the_seconds_that_are_left():
+    async with world() as here:
+        active = await here.begin()
+        page, _ = await here.open_page(active)
+        await page.until(lambda page: "m-g" in page.parts)
+        busy = {"type": "status", "word": "retrying", "text": "The provider is busy.", "seconds": 4}
+        here.bus.publish(live_topic("g"), busy)
+        await page.until(lambda page: bool(page.words))
+        assert page.of_type("status") == [busy | {"a": 1, "n": 3}]
+        here.bus.publish(live_topic("g"), busy | {"seconds": 0})
+        await page.until(lambda page: len(page.of_type("status")) == 2)
+        late, _ = await here.open_page(active)
+        await late.until(lambda page: bool(page.words))
+        assert late.of_type("status")[0]["seconds"] == 0
+
+
+async def test_an_answer_queued_behind_others_says_so_until_it_begins():
+    async with world(patience=2.0) as here:
+        waiting = ActiveAnswer("g", "m-g", 0, queued=True)
+        here.rows["g"] = Snapshot(1, ())
+        here.active[CONVERSATION] = [waiting]
+        page, _ = await here.open_page(waiting)
+        await page.until(lambda page: "m-g" in page.parts)
+        here.now = 1.9
+        await here.tick()
+        assert page.words == {}
+        here.now = 2.1
+        await page.until(lambda page: page.words == {"m-g": "waiting"})
+        await here.begin()
+        await page.until(lambda page: page.words == {})
+        await here.say("text")
+        await page.until(says("text"))
+        assert [frame["word"] for frame in page.of_type("status")] == ["waiting", ""]
+
+
+async def test_an_answer_that_runs_without_a_word_is_not_taken_for_queued():
+    async with world(patience=2.0) as here:
+        page, _ = await here.open_page(await here.begin())
+        await page.until(lambda page: "m-g" in page.parts)
+        here.now = 5.0
+        await until(lambda: here.active_reads == 1)
+        await here.tick()
+        assert (page.words, here.active_reads) == ({}, 1)
 
 
 async def test_several_answers_on_one_socket_have_numbers_of_their_own():

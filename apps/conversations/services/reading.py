@@ -33,9 +33,10 @@ def active_in(conversation_ids: Collection[str]) -> dict[str, list[ActiveAnswer]
         .answers()
         .filter(conversation_id__in=[parse_id(pk) for pk in conversation_ids], message__deletion__isnull=True)
         .order_by("queued_at", "rank")
-        .values_list("conversation_id", "pk", "message_id", "attempt")
+        .values_list("conversation_id", "pk", "message_id", "attempt", "state")
     )
     answers = defaultdict(list)
-    for conversation_id, pk, message_id, attempt in found:
-        answers[str(conversation_id)].append(ActiveAnswer(str(pk), str(message_id), attempt))
+    for conversation_id, pk, message_id, attempt, state in found:
+        queued = state == GenerationState.QUEUED
+        answers[str(conversation_id)].append(ActiveAnswer(str(pk), str(message_id), attempt, queued))
     return answers

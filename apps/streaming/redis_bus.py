@@ -99,7 +99,7 @@ class RedisBus:
         """Make everything that belongs to one loop."""
         self._listeners: dict[str, set[MemorySubscription]] = {}
         # Listening waits as long as nothing is said; the link itself looks for signs of life.
-        self._link = Link(lambda: self._connection(None), hear=self._hear, risen=self._rise)
+        self._link = Link(lambda: self._connection(None), hear=self._hear, risen=self._turn, fallen=self._turn)
         self._writing = self._in_flight = False
         self._tidy_at = self._mark_at = 0.0
         self._work = asyncio.Event()
@@ -280,8 +280,8 @@ class RedisBus:
         for subscription in listeners:
             subscription.push(topic, event)
 
-    def _rise(self) -> None:
-        """Have everybody read again: what was said while nobody listened is lost."""
+    def _turn(self) -> None:
+        """Have everybody read again: Redis went, and rows tell more; or it came, and what was said meanwhile is lost."""
         self._changed.set()
         for topic, listeners in self._listeners.items():
             if wire.is_live(topic):

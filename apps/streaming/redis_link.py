@@ -31,7 +31,8 @@ STRETCH = 100
 class Link:
     """Listen to the channels that are wanted, for as long as `run` runs.
 
-    hear gets (channel, data); risen is called whenever everything wanted is confirmed on a new connection.
+    hear gets (channel, data); risen is called whenever everything wanted is confirmed on a new connection, fallen
+    when such a connection is gone.
     """
 
     def __init__(
@@ -40,11 +41,13 @@ class Link:
         *,
         hear: Callable[[bytes, bytes], None],
         risen: Callable[[], None],
+        fallen: Callable[[], None],
     ) -> None:
         self.up = False
         self._make = connection
         self._hear = hear
         self._risen = risen
+        self._fallen = fallen
         self._wanted: set[bytes] = set()
         # Channels asked for on this connection, by the number of the ping that followed.
         self._asked: dict[bytes, int] = {}
@@ -161,10 +164,12 @@ class Link:
 
     def _fall(self) -> None:
         """Forget the connection; nobody is kept waiting for it."""
-        self.up = False
+        was_up, self.up = self.up, False
         self._asked.clear()
         self._pongs = self._silence = 0
         self._release_waiting(self._pings + 1)
+        if was_up:
+            self._fallen()
 
     def _release_waiting(self, number: int) -> None:
         waiting, self._waiting = self._waiting, []

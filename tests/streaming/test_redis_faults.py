@@ -5,6 +5,7 @@ import importlib.util
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 
 import pytest
 
@@ -12,6 +13,7 @@ from apps.streaming import redis_wire as wire
 from apps.streaming.answers import Delta, LiveAnswer, PartText, Snapshot
 from apps.streaming.bus import live_topic
 from apps.streaming.hub import Hub
+from apps.streaming.readers import follow
 from apps.streaming.rooms import Pace
 from apps.streaming.sockets import ActiveAnswer
 from tests.servers import PATIENCE, missing
@@ -111,6 +113,24 @@ async def test_a_killed_redis_is_missed_and_found_again(buses, redis_server):
         yield
 
     await survives(buses, kill)
+
+
+async def test_a_reader_in_a_long_silence_learns_at_once_that_redis_is_gone(buses, redis_server):
+    answer = LiveAnswer("g", 1)
+    row = [Snapshot(1, (PartText("text", "kept in the row"),))]
+
+    async def load_row(live: str) -> Snapshot:
+        return row[0]
+
+    await buses.open("g", 1)
+    answer.add("text", "kept")
+    await buses.append_many(answer.take())
+    async with aclosing(follow(buses.reader, "g", load_row=load_row, quiet=60.0)) as items, asyncio.timeout(SOON):
+        assert (await anext(items)).text == "kept"
+        waiting = asyncio.ensure_future(anext(items))
+        await asyncio.sleep(0)
+        redis_server.kill()
+        assert (await waiting).text == " in the row"
 
 
 async def test_a_page_shows_the_whole_answer_although_redis_was_killed_meanwhile(buses, redis_server):

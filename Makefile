@@ -16,7 +16,7 @@ up: .venv/.base
 test: test-sqlite test-postgres test-browser test-js
 
 test-sqlite: .venv/.test
-	$(BIN)/python -m pytest -q -n 2 -m "not browser and not postgres"
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not browser and not postgres"
 
 # What stores and reads rows, on PostgreSQL; each run starts a server of its own.
 test-postgres: .venv/.test

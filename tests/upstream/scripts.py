@@ -64,6 +64,18 @@ async def good(stream: Stream, *, pause: float = FAST, text: str = texts.ANSWER)
     await stream.finish()
 
 
+async def canary(stream: Stream) -> None:
+    """Repeat the canary of the last question, in as many pieces and at the pace that it asks for."""
+    [*_, asked] = [message["content"] for message in stream.body["messages"] if message["role"] == "user"]
+    found = texts.WISH.search(asked)
+    name, count, pause = found.groups() if found else ("canary-none", None, None)
+    await stream.delta(role="assistant", content="")
+    for piece in texts.canary(name, int(count or 20)):
+        await stream.delta(content=piece)
+        await asyncio.sleep(int(pause or 20) / 1000)
+    await stream.finish()
+
+
 async def slow(stream: Stream) -> None:
     await good(stream, pause=SLOW)
 
@@ -237,6 +249,7 @@ async def _some_words(stream: Stream) -> None:
 SCRIPTS: dict[str, Script] = {
     "fake": good,
     "fake-slow": slow,
+    "fake-canary": canary,
     "fake-gate": gate,
     "fake-recorded": recorded,
     "fake-silent": silent,

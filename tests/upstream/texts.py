@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 TITLE = "Trees And Their Branches"
 
 ANSWER = """\
@@ -31,6 +33,14 @@ REASONING = "The question is short. A short answer will do, with a table."
 MANY_BYTES = "żółw, Ünïcödé, Ελληνικά, кириллица, 木の枝, 🌳🌲👩‍👩‍👧"
 
 HUGE = "x" * 300_000
+
+
+WISH = re.compile(r"\b(canary-\w+)(?: (\d+) pieces)?(?: of (\d+) ms)?")
+
+
+def canary(name: str, pieces: int) -> list[str]:
+    """Give the pieces of an answer that nobody can take for another's: each has the name and its own number."""
+    return [f"{name} {number}" + ("\n\n" if number % 12 == 11 else " ") for number in range(pieces)]
 
 
 def pieces(text: str, size: int = 6) -> list[str]:

@@ -1,0 +1,81 @@
+"""Installations that the tests of a worker share: starting one costs seconds. A test leaves it as it likes; the next start mends it.
+
+Each shape's tests stay on one worker (`--dist loadgroup`), for else every worker would make and start both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.process.installation import Installation
+from tests.servers import PostgresServer, RedisServer, running_postgres, running_redis
+from tests.upstream.fixtures import RunningUpstream
+
+SHAPES = [pytest.param(shape, marks=pytest.mark.xdist_group(shape)) for shape in ("embedded", "scaled")]
+
+
+@pytest.fixture(scope="session")
+def provider() -> Iterator[RunningUpstream]:
+    """A fake provider for all installations."""
+    running = RunningUpstream()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def own_postgres() -> Iterator[PostgresServer]:
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def own_redis() -> Iterator[RedisServer]:
+    with running_redis() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _embedded(provider: RunningUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    yield from _made(Installation(tmp_path_factory.mktemp("embedded"), upstream=provider.url))
+
+
+@pytest.fixture(scope="session")
+def _scaled(
+    provider: RunningUpstream,
+    own_postgres: PostgresServer,
+    own_redis: RedisServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Installation]:
+    folder = tmp_path_factory.mktemp("scaled")
+    yield from _made(Installation(folder, upstream=provider.url, postgres=own_postgres, redis=own_redis))
+
+
+def _made(installation: Installation) -> Iterator[Installation]:
+    try:
+        installation.make_database()
+        yield installation
+    finally:
+        installation.stop_all()
+
+
+@pytest.fixture
+def embedded(_embedded: Installation) -> Installation:
+    """Bough in one process, running."""
+    _embedded.start_all()
+    return _embedded
+
+
+@pytest.fixture
+def scaled(_scaled: Installation) -> Installation:
+    """Bough in the scaled shape, running: web, one runner, PostgreSQL, Redis."""
+    _scaled.start_all()
+    return _scaled
+
+
+@pytest.fixture(params=SHAPES)
+def installation(request: pytest.FixtureRequest) -> Installation:
+    """Bough running in one shape, then in the other."""
+    running: Installation = request.getfixturevalue(request.param)
+    return running

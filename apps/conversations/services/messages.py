@@ -155,9 +155,9 @@ def _continue(user: User, conversation_id: str | UUID, message_id: str | UUID, m
     with transaction.atomic():
         conversation = lock(user, conversation_id)
         message = get_message(conversation, message_id)
+        check_can_answer(conversation)  # first: an answer that is still written has no text in its row
         if message.role != Role.ASSISTANT or not message.text:
             raise NotPossible("Only an answer with text can be continued.")
-        check_can_answer(conversation)
         limits.check(conversation.owner_id, now=now)
         model_id = catalogue.resolve(model, preferred=f"{message.provider}/{message.model_id}").model_id
         message.status = MessageStatus.STREAMING

@@ -292,12 +292,16 @@ PROVIDER_ENVIRONMENT = {
 DEFAULT_MODEL = env.str("BOUGH_DEFAULT_MODEL", default="")
 TITLE_MODEL = env.str("BOUGH_TITLE_MODEL", default="")
 
+# A shorter lease ends the answers of a killed runner sooner, and a pause of a machine may look like a death.
+_lease = env.int("BOUGH_LEASE_SECONDS", default=30)
+if _lease < 3:
+    refuse("BOUGH_LEASE_SECONDS is at least 3: leases are renewed each second.")
 GENERATION = {
     "first_delta_seconds": 60,
     "between_deltas_seconds": 40,
     "total_seconds": 15 * 60,
     "answer_bytes": 200_000,
-    "lease_seconds": 30,
+    "lease_seconds": _lease,
     "heartbeat_seconds": 1,
     "drain_seconds": 20,
     "flush_seconds": 0.05,

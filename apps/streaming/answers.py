@@ -125,6 +125,11 @@ class LiveAnswer:
         return self._parts.frozen()
 
     @property
+    def position(self) -> tuple[int, int]:
+        """Give the end of the text as (part, offset)."""
+        return self._parts.position
+
+    @property
     def size(self) -> int:
         """Count the code points of all parts."""
         return self._parts.size

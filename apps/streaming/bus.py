@@ -1,6 +1,7 @@
 """The interface of the bus that carries live text and small events; its implementations live beside it.
 
-Events on a live topic: `delta` {delta: Delta}, `resync` {}, `status` {word, text?, seconds?}, `ended` {status, message}.
+Events on a live topic: `delta` {delta: Delta}, `resync` {}, `status` {word, text?, seconds?}, `ended` {status, message}, where
+the writer knows them with `at` [attempt, part, offset], the end of the text, and `facts`, what else it has to say of it.
 Other topics: "generations" (`queued`), "stop" (`stop` {generation}), `user_topic(id)` (frames for that user's sockets).
 """
 

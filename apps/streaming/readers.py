@@ -4,8 +4,9 @@ No HTTP here, and no rendering: pages follow through rooms.py.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from apps.streaming.answers import Delta, Reader, Snapshot
 from apps.streaming.bus import Bus, Event, live_topic
@@ -27,11 +28,12 @@ class Follower:
     Feed it the events of the live topic, subscribed to before the first `read`; whenever it is stale, await `read`.
     """
 
-    __slots__ = ("_asked", "_bus", "_doubt", "_live", "_load_row", "_missed", "_over", "ended", "reader")
+    __slots__ = ("_asked", "_bus", "_doubt", "_live", "_load_row", "_missed", "_over", "ended", "facts", "reader")
 
     def __init__(self, bus: Bus, live: str, load_row: Callable[[str], Awaitable[Snapshot | None]]) -> None:
         self.reader = Reader()
         self.ended: str | None = None
+        self.facts: Mapping[str, Any] | None = None
         self._bus = bus
         self._live = live
         self._load_row = load_row
@@ -59,7 +61,11 @@ class Follower:
                 self._asked = True
             case "ended":
                 self._over = event["status"]
-                self._asked = True
+                self.facts = event.get("facts")
+                if not self.stale and event.get("at") == [self.reader.attempt, *self.reader.position]:
+                    self.ended = self._over  # all of it is here: nothing to read
+                else:
+                    self._asked = True
 
     def doubt(self) -> None:
         """Have the row read next, in place of what the bus holds."""
@@ -103,9 +109,10 @@ class Follower:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Say how an answer ended: its status, or "gone"."""
+    """Say how an answer ended: its status, or "gone"; with the writer's facts where the bus brought them."""
 
     status: str
+    facts: Mapping[str, Any] | None = None
 
 
 async def follow(
@@ -141,7 +148,7 @@ async def follow(
                 yield Delta(live, attempt, *piece)
             position = max(position, reader.position)
             if follower.ended is not None:
-                yield End(follower.ended)
+                yield End(follower.ended, follower.facts)
                 return
             if follower.lagging:
                 await asyncio.sleep(lag)

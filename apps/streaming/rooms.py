@@ -115,7 +115,7 @@ class Room:
             return
         self._begin()
         self._follower.hear(event)
-        if self._follower.stale:
+        if self._follower.stale or self._follower.ended is not None:
             self._mend_soon()
         elif self._timer is None:
             self._schedule()

@@ -20,7 +20,7 @@ from apps.conversations.api.events import COMMENT, Position, cut_before, delta_e
 from apps.conversations.models import Generation
 from apps.conversations.schemas.base import clamped
 from apps.conversations.schemas.messages import Started, Stop, Stopped
-from apps.conversations.schemas.streams import StreamEnd, StreamError, StreamStart, end_of
+from apps.conversations.schemas.streams import StreamEnd, StreamError, StreamStart, end_of, end_told
 from apps.conversations.services import generations, live, progress, reading
 from apps.conversations.services.answers import Sent
 from apps.core.db import DATABASE_AWAY, in_db
@@ -117,12 +117,13 @@ def event_stream(
 
 async def _events(position: Position, start: StreamStart, held: Pass, *, skips: bool) -> AsyncIterator[bytes]:
     """Yield the stream's bytes; `skips`: what lies before the position is never sent, also when an attempt begins again."""
-    begin = position
+    begin, over = position, End("")
     yield named_event("start", position, start.model_dump(by_alias=True, exclude_none=True))
     try:
         async with aclosing(_follow(position)) as followed, aclosing(_while_allowed(followed, held)) as items:
             async for item in items:
                 if isinstance(item, End):
+                    over = item
                     break
                 delta = cut_before(item, begin.part, begin.offset) if skips else item
                 if not item.text:
@@ -130,7 +131,7 @@ async def _events(position: Position, start: StreamStart, held: Pass, *, skips: 
                 elif delta is not None:
                     position = position.after(delta)
                     yield delta_event(delta)
-        for event in await _last_events(position):
+        for event in await _last_events(position, over):
             yield event
     except (*DATABASE_AWAY, SignInNeeded) as error:
         # Ends without `end`: the reader comes back with the id of its last event.
@@ -187,12 +188,19 @@ async def _load_row(generation_id: str) -> Snapshot | None:
     return await in_db(reading.snapshot_of, generation_id)
 
 
-async def _last_events(position: Position) -> list[bytes]:
+async def _last_events(position: Position, over: End) -> list[bytes]:
     """Write `end`, and `error` before it where there is one; nothing if the row says that the answer goes on."""
-    generation = await in_db(progress.get_ended, position.live)
-    if generation is not None and generation.is_active:
+    told = end_told(over.status, over.facts) if over.facts else await _read_end(position.live)
+    if told is None:
         # Ends without `end`, as a broken connection does: the reader comes back with the id of its last event.
         return []
-    error, end = end_of(generation) if generation is not None else (GONE, StreamEnd(status="interrupted"))
+    error, end = told
     events = [named_event("error", position, error.model_dump())] if error else []
     return [*events, named_event("end", position, end.model_dump(by_alias=True))]
+
+
+async def _read_end(generation_id: str) -> tuple[StreamError | None, StreamEnd] | None:
+    generation = await in_db(progress.get_ended, generation_id)
+    if generation is None:
+        return GONE, StreamEnd(status="interrupted")
+    return None if generation.is_active else end_of(generation)

@@ -271,21 +271,22 @@ class Runner:
         """Write the ending, then say so on the bus."""
         fields = {"fields": {"generation": writer.live.live}}
         try:
-            done = await self._persist(ending)
+            facts = await self._persist(ending)
         except Exception:
             # Something in it can't be stored: the text alone, without its figures, can.
             log.exception("ending-broke", extra=fields)
             ending = _plain(ending)
-            done = await self._persist(ending)
-        if not done:
+            facts = await self._persist(ending)
+        if facts is None:
             log.warning("lease-lost", extra=fields)
             return
         await self.bus.drop(writer.live.live)
         status = generations.MESSAGE_STATUS[GenerationState(ending.state)]
-        event = {"type": "ended", "status": str(status), "message": str(ending.message_id)}
-        self.bus.publish(f"live:{writer.live.live}", event)
+        at = [ending.lease.attempt, *writer.live.position]
+        event = {"type": "ended", "status": str(status), "message": str(ending.message_id), "at": at}
+        self.bus.publish(f"live:{writer.live.live}", {**event, "facts": facts} if facts else event)
 
-    async def _persist(self, ending: Ending) -> bool:
+    async def _persist(self, ending: Ending) -> dict[str, Any] | None:
         """Store an ending, through a database that is away for as long as this process lives."""
         pause = 0.1
         while True:
@@ -315,12 +316,15 @@ def _sweep_what_is_gone(*, but: str) -> None:
 
 def _claim_with_paths(*, owner: str, limit: int) -> list[tuple[Generation, list[Message]]]:
     """Claim queued generations and read what each one's model is to see, in one visit to the database."""
-    claimed = leases.claim(owner=owner, limit=limit)
-    above = [generation.message.parent_id if generation.message else None for generation in claimed]
-    return [
-        (generation, Message.objects.all().walk_up(parent_id, limit=CONTEXT_MESSAGES))
-        for generation, parent_id in zip(claimed, above, strict=True)
+    return [(generation, _with_path(generation)) for generation in leases.claim(owner=owner, limit=limit)]
+
+
+def _with_path(generation: Generation) -> list[Message]:
+    """Read the path above a generation's message, and the message itself. Effects: one query."""
+    *path, generation.message = Message.objects.all().walk_up(generation.message_id, limit=CONTEXT_MESSAGES + 1) or [
+        None
     ]
+    return path
 
 
 def _request(generation: Generation, path: list[Message]) -> tuple[ChatRequest, ChatProvider]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 from apps.conversations.models import Generation, GenerationState
@@ -38,7 +40,6 @@ def end_of(generation: Generation) -> tuple[StreamError | None, StreamEnd]:
     status = MESSAGE_STATUS[GenerationState(generation.state)]
     if message is None:
         return None, StreamEnd(status=status)
-    error = StreamError(error=message.error_code, message=message.error_message) if message.error_code else None
     end = StreamEnd(
         status=status,
         finish_reason=message.finish_reason or None,
@@ -46,4 +47,20 @@ def end_of(generation: Generation) -> tuple[StreamError | None, StreamEnd]:
         usage=usage_of(message),
         timings=timings_of(message),
     )
-    return error, end
+    return _error(message.error_code, message.error_message), end
+
+
+def end_told(status: str, facts: Mapping[str, Any]) -> tuple[StreamError | None, StreamEnd]:
+    """Say the same from what its runner told at the end (see leases.finish), without reading a row."""
+    end = StreamEnd(
+        status=status,
+        finish_reason=facts["finish_reason"] or None,
+        leaf_id=facts["leaf"],
+        usage=Usage(**facts["usage"]),
+        timings=Timings(ttft_ms=facts["ttft_ms"], duration_ms=facts["duration_ms"]),
+    )
+    return _error(facts["error_code"], facts["error_message"]), end
+
+
+def _error(code: str, sentence: str) -> StreamError | None:
+    return StreamError(error=code, message=sentence) if code else None

@@ -15,7 +15,8 @@ from apps.accounts.models import User
 from apps.conversations.models import Conversation, Generation, Message
 from apps.conversations.services import generations, live
 from apps.conversations.services.access import get_message, lock
-from apps.conversations.services.lineage import leaf_below, lineage, move_leaf, to_column
+from apps.conversations.services.columns import to_column
+from apps.conversations.services.lineage import leaf_below, lineage, move_leaf
 from apps.core.errors import Conflict, NotFound
 from apps.core.ids import new_id, parse_id
 

@@ -19,8 +19,9 @@ from apps.conversations.models.message import joined_text
 from apps.conversations.services import live, nodes
 from apps.conversations.services.access import chosen_model, get_message, lock
 from apps.conversations.services.answers import begin_answer
+from apps.conversations.services.columns import from_column, to_column
 from apps.conversations.services.conversations import clean_title, family_of, get
-from apps.conversations.services.lineage import from_column, lineage, to_column
+from apps.conversations.services.lineage import lineage
 from apps.core.ids import new_id, parse_id
 from apps.models.services import catalogue
 

@@ -16,8 +16,8 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
-from django.db.models.functions import Coalesce, Now
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from apps.accounts.models import User
@@ -32,6 +32,7 @@ from apps.conversations.models import (
 )
 from apps.conversations.models.message import joined_text
 from apps.conversations.services import live, nodes
+from apps.conversations.services.columns import from_column, stored
 from apps.core.errors import NotFound
 from apps.core.ids import parse_id
 
@@ -293,8 +294,8 @@ def _end_without_runner(
         error_code=error[0],
         error_message=error[1],
     )
+    note_answered(ending, now)
     write_answer(ending)
-    note_answered(Conversation.objects.get(pk=generation.conversation_id), ending, now)
     live.publish(
         f"live:{generation.pk}",
         {"type": "ended", "status": MESSAGE_STATUS[GenerationState(state)], "message": str(generation.message_id)},
@@ -303,40 +304,69 @@ def _end_without_runner(
 
 # --- what every ending writes -----------------------------------------------------------------------------------
 
+# Written out, for they end every answer: building the updates anew cost more than running them.
+ANSWERED = """
+UPDATE conversations_conversation
+SET answered_at = %s, updated_at = CASE WHEN deleted_at IS NULL THEN %s ELSE updated_at END
+WHERE id = %s RETURNING owner_id, title, title_source, deleted_at, active_leaf_id
+"""
+# Figures that nobody measured leave what is there. A continuation adds to what its message has; its first word is no news.
+WRITE = """
+UPDATE conversations_message
+SET parts = %s, text = %s, token_estimate = %s, status = %s, error_code = %s, error_message = %s, finish_reason = %s,
+    prompt_tokens = COALESCE(%s, prompt_tokens), completion_tokens = COALESCE(%s, completion_tokens),
+    reasoning_tokens = COALESCE(%s, reasoning_tokens), cached_tokens = COALESCE(%s, cached_tokens),
+    duration_ms = COALESCE(%s, duration_ms), ttft_ms = COALESCE(%s, ttft_ms)
+WHERE id = %s
+"""
+ADD = """
+UPDATE conversations_message
+SET parts = %s, text = %s, token_estimate = %s, status = %s, error_code = %s, error_message = %s, finish_reason = %s,
+    prompt_tokens = COALESCE(COALESCE(prompt_tokens, 0) + %s, prompt_tokens),
+    completion_tokens = COALESCE(COALESCE(completion_tokens, 0) + %s, completion_tokens),
+    reasoning_tokens = COALESCE(COALESCE(reasoning_tokens, 0) + %s, reasoning_tokens),
+    cached_tokens = COALESCE(COALESCE(cached_tokens, 0) + %s, cached_tokens),
+    duration_ms = COALESCE(COALESCE(duration_ms, 0) + %s, duration_ms)
+WHERE id = %s
+"""
+COUNTED = ("prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens")
+
 
 def write_answer(ending: Ending) -> None:
-    """Write an ending into its message; figures that nobody measured leave what is there."""
+    """Write an ending into its message. Effects: one update."""
     text = joined_text(ending.parts)
-    figures = {**ending.usage, "ttft_ms": ending.ttft_ms, "duration_ms": ending.duration_ms}
-    known: dict[str, Any] = {name: value for name, value in figures.items() if value is not None}
-    if ending.adds:
-        known.pop("ttft_ms", None)
-        known = {name: Coalesce(F(name), 0) + value for name, value in known.items()}
-    Message.objects.filter(pk=ending.message_id).update(
-        parts=ending.parts,
-        text=text,
-        token_estimate=nodes.estimate_tokens(text),
-        status=MESSAGE_STATUS[GenerationState(ending.state)],
-        error_code=ending.error_code,
-        error_message=ending.error_message,
-        finish_reason=ending.finish_reason,
-        **known,
-    )
+    status = MESSAGE_STATUS[GenerationState(ending.state)]
+    said = (ending.error_code, ending.error_message, ending.finish_reason)
+    figures = (*(ending.usage.get(name) for name in COUNTED), ending.duration_ms)
+    first = () if ending.adds else (ending.ttft_ms,)
+    parts, key = stored(Message, "parts", ending.parts), stored(Message, "id", ending.message_id)
+    with connection.cursor() as cursor:
+        values = (parts, text, nodes.estimate_tokens(text), status, *said, *figures, *first, key)
+        cursor.execute(ADD if ending.adds else WRITE, values)
 
 
-def note_answered(conversation: Conversation, ending: Ending, now: datetime) -> None:
+def note_answered(ending: Ending, now: datetime) -> Conversation | None:
     """Move the conversation up, tell the tabs, and ask for a name where it has none of its own yet.
 
-    A deleted conversation stays where it was, and nobody is told.
+    Shape: the conversation as far as it was read; None if it is gone. A deleted one stays where it was, and nobody is
+    told. Effects: locks its row.
     """
-    row = Conversation.objects.filter(pk=conversation.pk)
-    if conversation.deleted_at is not None:
-        row.update(answered_at=now)
-        return
-    row.update(answered_at=now, updated_at=now)
-    live.publish_conversation(conversation, what="changed")
-    if ending.state == GenerationState.COMPLETED and conversation.title_source == TitleSource.DEFAULT:
-        _ask_for_title(conversation, ending, now)
+    at = stored(Conversation, "answered_at", now)
+    with connection.cursor() as cursor:
+        cursor.execute(ANSWERED, (at, at, stored(Conversation, "id", ending.conversation_id)))
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    owner, title, source, deleted_at, leaf = row
+    conversation = Conversation(
+        pk=ending.conversation_id, owner_id=from_column(owner), title=title, title_source=source
+    )
+    conversation.active_leaf_id = from_column(leaf) if leaf else None
+    if deleted_at is None:
+        live.publish_conversation(conversation, what="changed")
+        if ending.state == GenerationState.COMPLETED and source == TitleSource.DEFAULT:
+            _ask_for_title(conversation, ending, now)
+    return conversation
 
 
 def _ask_for_title(conversation: Conversation, ending: Ending, now: datetime) -> None:

@@ -9,18 +9,19 @@ import os
 import socket
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F, Model, QuerySet
-from django.db.models.functions import Coalesce, Now
+from django.db.models import QuerySet
+from django.db.models.functions import Now
 from django.utils import timezone
 
-from apps.conversations.models import Conversation, Generation, GenerationState, Message
-from apps.conversations.services.generations import Ending, Lease, note_answered, write_answer
+from apps.conversations.models import Generation, GenerationState, Message
+from apps.conversations.services.columns import stored, to_column
+from apps.conversations.services.generations import COUNTED, Ending, Lease, note_answered, write_answer
 from apps.core.ids import new_id
 
 
@@ -39,25 +40,42 @@ def runner_name() -> str:
     return f"{socket.gethostname()[:30]}:{os.getpid()}:{new_id().hex[-8:]}"
 
 
-def claim(*, owner: str, limit: int) -> list[Generation]:
-    """Take queued generations, oldest first, with their messages.
+# By turns, not by age alone: somebody's first answer goes before another's second, so that fifty of one user don't keep
+# another's waiting. Those that are being written count as turns already had. {lock}: two runners never wait for each other.
+CLAIM = """
+WITH busy AS (
+    SELECT user_id, COUNT(*) AS had FROM conversations_generation WHERE state = 'running' GROUP BY user_id
+), waiting AS (
+    SELECT id, ROW_NUMBER() OVER (PARTITION BY one.user_id ORDER BY queued_at, rank) + COALESCE(had, 0) AS turn
+    FROM conversations_generation one LEFT JOIN busy ON busy.user_id = one.user_id WHERE state = 'queued'
+), picked AS (
+    SELECT one.id FROM conversations_generation one JOIN waiting ON waiting.id = one.id
+    WHERE one.state = 'queued' ORDER BY waiting.turn, one.queued_at, one.rank LIMIT %s {lock}
+)
+UPDATE conversations_generation
+SET state = 'running', lease_owner = %s, lease_until = {lease_end}, attempt = attempt + 1,
+    started_at = COALESCE(started_at, %s)
+FROM picked WHERE conversations_generation.id = picked.id
+RETURNING {columns}
+"""
+LOCK = {"postgresql": "FOR UPDATE OF one SKIP LOCKED", "sqlite": ""}
+LEASE_END = {
+    "postgresql": "STATEMENT_TIMESTAMP() + make_interval(secs => {seconds})",
+    "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW', '+{seconds} seconds')",
+}
 
-    Effects: one transaction of three statements, however many; leases by the database's clock.
+
+def claim(*, owner: str, limit: int) -> list[Generation]:
+    """Take queued generations: the users in turns, each one's oldest first.
+
+    Effects: one transaction of one statement, however many; leases by the database's clock.
     """
+    kind, seconds = connection.vendor, float(settings.GENERATION["lease_seconds"])
+    columns = ", ".join(f"conversations_generation.{field.column}" for field in Generation._meta.concrete_fields)
+    sql = CLAIM.format(lock=LOCK[kind], lease_end=LEASE_END[kind].format(seconds=seconds), columns=columns)
     with transaction.atomic():
-        queued = Generation.objects.filter(state=GenerationState.QUEUED).order_by("queued_at", "rank")
-        ids = list(queued.select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit])
-        if not ids:
-            return []
-        Generation.objects.filter(pk__in=ids, state=GenerationState.QUEUED).update(
-            state=GenerationState.RUNNING,
-            lease_owner=owner,
-            lease_until=_lease_end(),
-            attempt=F("attempt") + 1,
-            started_at=Coalesce("started_at", timezone.now()),
-        )
-        mine = Generation.objects.filter(pk__in=ids, state=GenerationState.RUNNING, lease_owner=owner)
-        return list(mine.select_related("message").order_by("queued_at", "rank"))
+        found = list(Generation.objects.raw(sql, [limit, owner, stored(Generation, "started_at", timezone.now())]))
+    return sorted(found, key=lambda one: (one.queued_at, one.rank))
 
 
 def renew(ids: Collection[UUID], *, owner: str) -> list[UUID]:
@@ -77,14 +95,14 @@ def keep(progress: Sequence[Progress]) -> None:
 
     The generations are locked first: an ending that commits meanwhile must not be written over.
     """
-    now = _stored(Generation, "first_delta_at", timezone.now())
+    now = stored(Generation, "first_delta_at", timezone.now())
     ids = [one.lease.generation_id for one in progress]
     with transaction.atomic():
         locked = Generation.objects.filter(pk__in=ids, state=GenerationState.RUNNING).select_for_update().order_by("pk")
         held = {Lease(*row) for row in locked.values_list("pk", "lease_owner", "attempt")}
         mine = [one for one in progress if one.lease in held]
-        first = [(now, _stored(Generation, "id", one.lease.generation_id)) for one in mine if one.is_first]
-        parts = [(_stored(Message, "parts", one.parts), _stored(Message, "id", one.message_id)) for one in mine]
+        first = [(now, to_column(one.lease.generation_id)) for one in mine if one.is_first]
+        parts = [(stored(Message, "parts", one.parts), to_column(one.message_id)) for one in mine]
         with connection.cursor() as cursor:
             if first:
                 cursor.executemany(KEEP_FIRST_DELTA, first)
@@ -92,28 +110,57 @@ def keep(progress: Sequence[Progress]) -> None:
                 cursor.executemany(KEEP_PARTS, parts)
 
 
-def finish(ending: Ending) -> bool:
-    """Write how an answer ended: parts, usage and states in one transaction; False if the lease was lost.
+END = """
+UPDATE conversations_generation
+SET state = %s, finished_at = %s, error_code = %s, first_delta_at = COALESCE(first_delta_at, %s),
+    lease_owner = '', lease_until = NULL
+WHERE id = %s AND state = 'running' AND lease_owner = %s AND attempt = %s
+"""
 
-    Effects: asks for a title after a complete answer where there is none yet; events leave on commit.
+
+class _LeaseLost(Exception):
+    """Nothing of the ending may be written: somebody else holds the generation, or its conversation is gone."""
+
+
+def finish(ending: Ending) -> dict[str, Any] | None:
+    """Write how an answer ended: parts, usage and states in one transaction; None if the lease was lost.
+
+    Shape: the facts that readers are told; empty where only the rows know them, as the sums of a continuation.
+    Effects: three statements; asks for a title after a complete answer where there is none yet; events leave on commit.
     """
     now = timezone.now()
-    with transaction.atomic():
-        rows = Conversation.objects.only("owner_id", "title", "title_source", "deleted_at").select_for_update()
-        conversation = rows.filter(pk=ending.conversation_id).first()
-        ended = _held(ending.lease).update(
-            state=ending.state,
-            finished_at=now,
-            error_code=ending.error_code,
-            first_delta_at=Coalesce("first_delta_at", ending.first_delta_at),
-            lease_owner="",
-            lease_until=None,
-        )
-        if not ended or conversation is None:
-            return False
-        write_answer(ending)
-        note_answered(conversation, ending, now)
-    return True
+    try:
+        with transaction.atomic():
+            conversation = note_answered(ending, now)
+            if conversation is None or not _end(ending, now):
+                raise _LeaseLost
+            write_answer(ending)
+    except _LeaseLost:
+        return None
+    return {} if ending.adds else facts_of(ending, leaf=conversation.active_leaf_id)
+
+
+def _end(ending: Ending, now: datetime) -> bool:
+    lease, first = ending.lease, ending.first_delta_at
+    times = (stored(Generation, "finished_at", now), stored(Generation, "first_delta_at", first))
+    values = (ending.state, times[0], ending.error_code, times[1])
+    with connection.cursor() as cursor:
+        cursor.execute(END, (*values, to_column(lease.generation_id), lease.owner, lease.attempt))
+        ended: int = cursor.rowcount
+    return ended == 1
+
+
+def facts_of(ending: Ending, *, leaf: UUID | None) -> dict[str, Any]:
+    """Put into plain values what readers are told of an end, beside its status; `leaf` is where the owner stands."""
+    return {
+        "finish_reason": ending.finish_reason,
+        "error_code": ending.error_code,
+        "error_message": ending.error_message,
+        "usage": {name: ending.usage.get(name) for name in COUNTED},
+        "ttft_ms": ending.ttft_ms,
+        "duration_ms": ending.duration_ms,
+        "leaf": str(leaf) if leaf else None,
+    }
 
 
 def finish_title(lease: Lease, *, state: str, error_code: str = "") -> None:
@@ -136,9 +183,3 @@ def _held(lease: Lease) -> QuerySet[Generation]:
 
 def _lease_end() -> Any:
     return Now() + timedelta(seconds=settings.GENERATION["lease_seconds"])
-
-
-def _stored(model: type[Model], field: str, value: Any) -> Any:
-    """Give a value as the database at hand stores it."""
-    column: Any = model._meta.get_field(field)
-    return column.get_db_prep_save(value, connection)

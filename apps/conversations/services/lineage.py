@@ -12,6 +12,7 @@ from uuid import UUID
 from django.db import connection
 
 from apps.conversations.models import Conversation, Message
+from apps.conversations.services.columns import from_column, to_column
 
 # One text for SQLite and PostgreSQL. Subqueries, not a join: PostgreSQL would read a small table of runs at each step.
 LINEAGE = """
@@ -168,14 +169,3 @@ def remember_place(*, old: Message | None, new: Message | None) -> None:
 
 def _goes_on(old: Message, new: Message) -> bool:
     return old.run_id == new.run_id and new.depth >= old.depth
-
-
-def to_column(pk: UUID) -> UUID | str:
-    """Give an id as this database's own SQL takes it."""
-    value: UUID | str = Message._meta.pk.get_db_prep_value(pk, connection)
-    return value
-
-
-def from_column(value: object) -> UUID:
-    """Read an id that this database's own SQL gave."""
-    return value if isinstance(value, UUID) else UUID(str(value))

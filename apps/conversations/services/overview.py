@@ -11,7 +11,7 @@ from apps.accounts.models import User
 from apps.conversations.models import Conversation, Generation, Message, Role
 from apps.conversations.services import conversations, generations, paths, reading
 from apps.conversations.services.access import get_message
-from apps.conversations.services.lineage import to_column
+from apps.conversations.services.columns import to_column
 from apps.core.ids import parse_id
 
 ROWS = 40

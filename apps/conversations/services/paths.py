@@ -18,14 +18,13 @@ from django.db.models import F
 from django.db.models.functions import Substr
 
 from apps.conversations.models import Conversation, Message
+from apps.conversations.services.columns import from_column, to_column
 from apps.conversations.services.lineage import (
     Lineage,
     common_fork,
-    from_column,
     leaf_below,
     lineage,
     newest_leaf_below,
-    to_column,
 )
 from apps.core.errors import NotFound
 from apps.core.ids import parse_id

@@ -5,6 +5,7 @@ import os
 import socket
 
 import pytest
+from django.db import connection
 
 from apps.conversations.services import live
 from apps.models.services import catalogue
@@ -38,6 +39,18 @@ def _loopback_only():
     socket.socket.connect = connect
     yield
     socket.socket.connect = _connect
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup, django_db_blocker):
+    """End PostgreSQL's other sessions before its test database is dropped: a thread of the last test may hold one yet."""
+    yield
+    if connection.vendor == "postgresql":
+        with django_db_blocker.unblock(), connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import Model, QuerySet
 
-from apps.conversations.services.lineage import from_column, to_column
+from apps.conversations.services.columns import from_column, to_column
 
 M = TypeVar("M", bound=Model)
 

@@ -15,8 +15,8 @@ from django.db import connection, transaction
 
 from apps.conversations.models import Conversation
 from apps.conversations.services import answer_rules, family_rules, tree_rules
+from apps.conversations.services.columns import from_column, to_column
 from apps.conversations.services.findings import TABLES, Examination, Rule, Scope
-from apps.conversations.services.lineage import from_column, to_column
 from apps.core.ids import NOWHERE
 
 # Rows of a table that are looked at together; SQLite takes 32,766 ids in a query.

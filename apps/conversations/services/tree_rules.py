@@ -9,8 +9,8 @@ from uuid import UUID
 
 from apps.conversations.models import Message, MessageStatus, Run
 from apps.conversations.models.message import joined_text
+from apps.conversations.services.columns import from_column
 from apps.conversations.services.findings import Examination, Found, Rule, Scope, by_sql
-from apps.conversations.services.lineage import from_column
 
 # Texts may be long: few are held at a time.
 AT_ONCE = 50

@@ -321,9 +321,8 @@ def _claim_with_paths(*, owner: str, limit: int) -> list[tuple[Generation, list[
 
 def _with_path(generation: Generation) -> list[Message]:
     """Read the path above a generation's message, and the message itself. Effects: one query."""
-    *path, generation.message = Message.objects.all().walk_up(generation.message_id, limit=CONTEXT_MESSAGES + 1) or [
-        None
-    ]
+    path = Message.objects.all().walk_up_for_context(generation.message_id, limit=CONTEXT_MESSAGES + 1)
+    generation.message = path.pop() if path else None
     return path
 
 

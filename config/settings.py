@@ -317,3 +317,5 @@ else:
     GENERATIONS_PER_USER = int(_parsed[1])
     GENERATIONS_WINDOW_SECONDS = int(_parsed[2] or 1) * {"s": 1, "m": 60, "h": 3_600, "d": 86_400}[_parsed[3]]
 GENERATIONS_AT_ONCE = env.int("BOUGH_CONCURRENT_GENERATIONS", default=20)
+# Open tabs of one user in each web process; a further one asks for its text in place of a socket.
+SOCKETS_PER_USER = env.int("BOUGH_SOCKETS_PER_USER", default=20)

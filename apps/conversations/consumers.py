@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable
 from importlib import import_module
 from types import SimpleNamespace
@@ -24,10 +25,16 @@ from apps.core.db import DATABASE_AWAY, in_db
 from apps.core.errors import NotFound
 from apps.core.ids import parse_id
 from apps.streaming import frames
+from apps.streaming.rates import Bucket
 from apps.streaming.sockets import ActiveAnswer, Socket
 
-BROKEN, BAD_MESSAGE, SIGN_IN, TOO_BIG = 1011, 4400, 4401, 4413
+BROKEN, BAD_MESSAGE, SIGN_IN, TOO_BIG, TOO_MANY = 1011, 4400, 4401, 4413, 4429
 FRAME_BYTES = 64 * 1024
+# Messages a second, and at once: a page sends a `watch` when it shows another conversation and a `ping` each 25
+# seconds. Acknowledging what was sent is free, so that several answers at once never cost a page its socket.
+MESSAGES, MESSAGES_AT_ONCE = 20.0, 60.0
+# A `watch` reads the session, the user and what runs.
+WATCH_COST = 5.0
 log = logging.getLogger(__name__)
 
 
@@ -36,6 +43,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
 
     socket: Socket | None = None
     leave: Callable[[], None] | None = None
+    is_over = False
 
     async def __call__(self, *connection: Any) -> None:
         """Serve one connection, and let go of the hub's socket however that ends: `disconnect` isn't called after a fault."""
@@ -71,13 +79,27 @@ class LiveConsumer(AsyncWebsocketConsumer):
         await self.accept()
         cookies = parse_cookie(headers.get(b"cookie", b"").decode("latin-1"))
         self.session_key = cookies.get(settings.SESSION_COOKIE_NAME, "")
-        user = await in_db(user_of_session, self.session_key)
+        doors = process.unstarted().doors
+        if not doors.knock(self.session_key):
+            await self.close(TOO_MANY)
+            return
+        async with doors.lanes:
+            user = await in_db(user_of_session, self.session_key)
         if user is None:
             await self.close(SIGN_IN)
             return
         here = await process.here()
+        if here.hub.count(str(user.pk)) >= settings.SOCKETS_PER_USER:
+            await self.close(TOO_MANY)
+            return
+        self.messages = Bucket(MESSAGES, MESSAGES_AT_ONCE, time.monotonic())
         self.socket = await here.hub.connect(str(user.pk), self._send_frame, self.close)
         self.leave = here.guard.admit(passes.of_session(self.session_key, user), self._turn_out)
+
+    async def close(self, code: int | None = None, reason: str | None = None) -> None:
+        """Close, and be deaf to what is still under way."""
+        self.is_over = True
+        await super().close(code, reason)
 
     async def disconnect(self, code: int) -> None:
         """Let go; the answer goes on."""
@@ -85,7 +107,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Take one message from the tab; anything but the four known ones closes the socket."""
-        if self.socket is None:
+        if self.socket is None or self.is_over:
             return
         if bytes_data is not None or text_data is None or len(text_data) > FRAME_BYTES:
             await self.close(BAD_MESSAGE if text_data is None else TOO_BIG)
@@ -98,8 +120,18 @@ class LiveConsumer(AsyncWebsocketConsumer):
             return
         await handler(self, message)
 
+    async def _count(self, cost: float = 1.0) -> bool:
+        """Count a message; False closes the socket, which says too much."""
+        if self.messages.take(time.monotonic(), cost):
+            return True
+        self._let_go()
+        await self.close(TOO_MANY)
+        return False
+
     async def _watch(self, message: dict[str, Any]) -> None:
         assert self.socket is not None
+        if not await self._count(WATCH_COST):
+            return
         found = await in_db(watchable, self.session_key, message.get("conversation"))
         if found == SIGN_IN:
             await self.close(SIGN_IN)
@@ -111,16 +143,19 @@ class LiveConsumer(AsyncWebsocketConsumer):
 
     async def _unwatch(self, message: dict[str, Any]) -> None:
         assert self.socket is not None
-        self.socket.unwatch()
+        if await self._count():
+            self.socket.unwatch()
 
     async def _ack(self, message: dict[str, Any]) -> None:
+        assert self.socket is not None
         number = message.get("n")
-        if self.socket is not None and isinstance(number, int):
-            self.socket.ack(number)
+        if not isinstance(number, int) or not self.socket.ack(number):
+            await self._count()
 
     async def _ping(self, message: dict[str, Any]) -> None:
         # Outside the window of frames: it says that the line is alive, nothing else.
-        await self.send('{"type":"pong"}')
+        if await self._count():
+            await self.send('{"type":"pong"}')
 
     def _let_go(self) -> None:
         if self.leave is not None:

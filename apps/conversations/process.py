@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Collection
 
 from apps.accounts.services.passes import Lapse, Pass, lapsed
@@ -13,11 +14,28 @@ from apps.providers import registry
 from apps.streaming.answers import Snapshot
 from apps.streaming.guard import Guard
 from apps.streaming.hub import Hub
+from apps.streaming.rates import Buckets
 from apps.streaming.rendering import StreamRenderer
 from apps.streaming.sockets import ActiveAnswer
 
 # How long a request may take from a new password to the session that goes with it.
 SECOND_LOOK_SECONDS = 0.3
+# How often one session may open a socket: a second, and at once. All tabs of a browser come back after a restart.
+KNOCKS, KNOCKS_AT_ONCE = 2.0, 60.0
+# How many of those who knock are looked up at once; the other threads of the database are there for answers.
+LANES = 4
+
+
+class Doors:
+    """Bound the work that opening sockets makes: how often one session knocks, and how many are looked up at once."""
+
+    def __init__(self) -> None:
+        self.lanes = asyncio.Semaphore(LANES)
+        self._knocks = Buckets(KNOCKS, KNOCKS_AT_ONCE)
+
+    def knock(self, session_key: str) -> bool:
+        """Tell whether a session may open one more socket now, and count that."""
+        return self._knocks.take(session_key, time.monotonic())
 
 
 class WebProcess:
@@ -26,6 +44,7 @@ class WebProcess:
     def __init__(self) -> None:
         self.hub = Hub(live.bus(), load_row=_load_row, load_active=_load_active, renderer=StreamRenderer)
         self.guard: Guard[Pass, Lapse] = Guard(_find_lapsed)
+        self.doors = Doors()
         self.runner: Runner | None = None
         self._starting: asyncio.Future[None] | None = None
 

@@ -136,6 +136,10 @@ class Hub:
         self._spawn(socket.write())
         return socket
 
+    def count(self, user_id: str) -> int:
+        """Count a user's open sockets."""
+        return len(self._users.get(user_topic(user_id), ()))
+
     def enter(self, answer: ActiveAnswer) -> Room:
         """Give the room of a generation, opening it for its first watcher."""
         topic = live_topic(answer.generation_id)

@@ -107,15 +107,16 @@ class Socket:
         """Stop following."""
         self.watch("", ())
 
-    def ack(self, n: int) -> None:
-        """Take the client's word that all frames up to number n arrived."""
+    def ack(self, n: int) -> bool:
+        """Take the client's word that all frames up to number n arrived; False if it says nothing new."""
         arrived = min(len(self._unacked), n - (self._n - len(self._unacked)))
         if arrived <= 0:
-            return
+            return False
         for _ in range(arrived):
             self._unacked_size -= self._unacked.popleft()
         self._stalled_at = None
         self._wake()
+        return True
 
     def forward(self, event: Frame, size: int) -> bool:
         """Queue an event of the user's topic; False means that too much waits already.

@@ -14,7 +14,7 @@ from apps.conversations import process
 from apps.conversations.consumers import is_our_origin
 from apps.conversations.runner.limits import Limits
 from apps.conversations.runner.runner import Runner
-from apps.conversations.services import messages
+from apps.conversations.services import live, messages
 from apps.core.db import in_db
 from apps.core.ids import new_id
 from apps.providers.base import Finished
@@ -286,3 +286,79 @@ async def test_a_wrong_acknowledgement_harms_nobody(tab, number):
     await socket.send_to(json.dumps({"type": "ack", "n": number}))
     await socket.send_to('{"type":"ping"}')
     assert json.loads(await socket.receive_from(timeout=5)) == {"type": "pong"}
+
+
+# --- how many and how much ---------------------------------------------------------------------------------------
+
+
+async def say(socket, *messages):
+    for message in messages:
+        await socket.send_to(json.dumps(message))
+
+
+async def test_one_socket_too_many_is_closed_and_the_others_stay(tab, settings, stranger):
+    settings.SOCKETS_PER_USER = 2
+    mine = [await tab(), await tab()]
+    refused = await tab()
+    assert (refused.accepted, await closed(refused)) == (True, 4429)
+    for socket in (*mine, await tab(who=stranger)):
+        await frame(socket, "hello")
+    await mine[0].disconnect()
+    await frame(await tab(), "hello")
+
+
+async def test_a_session_that_knocks_without_end_is_turned_away_without_being_looked_up(tab, user, failing):
+    key = await in_db(session_of, user)
+    doors = (await process.here()).doors
+    while doors.knock(key):
+        pass
+    failing(RuntimeError("its session must not be read"))
+    refused = await tab(key=key)
+    assert (refused.accepted, await closed(refused)) == (True, 4429)
+
+
+async def test_others_come_in_while_one_session_knocks(tab, user, stranger):
+    key = await in_db(session_of, user)
+    doors = (await process.here()).doors
+    while doors.knock(key):
+        pass
+    await frame(await tab(who=stranger), "hello")
+    await frame(await tab(), "hello")  # the same user, in another browser
+
+
+async def test_a_socket_that_says_too_much_is_closed(tab):
+    socket = await tab()
+    await say(socket, *[{"type": "ping"}] * 100)
+    assert await closed(socket) == 4429
+    assert not await held_sockets()
+
+
+async def test_watching_one_conversation_after_the_other_costs_more(tab):
+    socket = await tab()
+    await say(socket, *[{"type": "watch", "conversation": str(new_id())} for _ in range(20)])
+    assert await closed(socket) == 4429
+
+
+async def test_unwatching_and_empty_acknowledgements_count_too(tab):
+    for message in ({"type": "unwatch"}, {"type": "ack", "n": 0}, {"type": "ack", "n": "all"}):
+        socket = await tab()
+        await say(socket, *[message] * 100)
+        assert await closed(socket) == 4429
+
+
+async def test_acknowledging_what_came_is_free(tab, user):
+    socket = await tab()
+    bus = live.bus()
+    for number in range(1, 101):
+        await say(socket, {"type": "ack", "n": (await frame(socket, "hello" if number == 1 else "notice"))["n"]})
+        bus.publish(live.user_topic(user.pk), {"type": "notice", "text": str(number)})
+    await say(socket, {"type": "ping"})
+    await frame(socket, "pong")
+
+
+async def test_a_socket_that_is_being_closed_hears_nothing_more(tab):
+    socket = await tab()
+    await socket.send_to("no json")
+    await say(socket, {"type": "ping"})
+    assert await closed(socket) == 4400
+    assert await socket.receive_nothing(timeout=0.05)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -17,8 +18,21 @@ DATABASE_AWAY = (OperationalError, InterfaceError)
 # Bounded: each thread holds at most one connection, and PostgreSQL's pool is as large as both together (settings).
 EXECUTOR_THREADS = 8
 REQUEST_THREADS = 16
+# When this process last found the database away, by the monotonic clock.
+_away_at = float("-inf")
 _executor = ThreadPoolExecutor(max_workers=EXECUTOR_THREADS, thread_name_prefix="orm")
 _request_executor = ThreadPoolExecutor(max_workers=REQUEST_THREADS, thread_name_prefix="request")
+
+
+def note_away() -> None:
+    """Remember that the database was found away; `in_db` does so by itself."""
+    global _away_at
+    _away_at = time.monotonic()
+
+
+def seconds_since_away() -> float:
+    """Measure how long ago a query of this process last found the database away; infinite if none did."""
+    return time.monotonic() - _away_at
 
 
 async def in_db(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -39,6 +53,9 @@ async def in_request_thread(function: Callable[P, R], *args: P.args, **kwargs: P
 def _call(function: Callable[..., R], args: tuple[object, ...], kwargs: dict[str, object]) -> R:
     try:
         return function(*args, **kwargs)
+    except OperationalError:
+        note_away()
+        raise
     finally:
         for connection in connections.all(initialized_only=True):
             # Opening SQLite anew, with its pragmas, costs as much as a request's queries (measured: 0.85 ms).

@@ -13,6 +13,7 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils.cache import patch_vary_headers
 
+from apps.core.db import note_away
 from apps.core.errors import DomainError, Unavailable
 
 API_PREFIX = "/api/"
@@ -100,7 +101,8 @@ def say_when(response: HttpResponse, error: DomainError) -> HttpResponse:
 
 
 def unavailable(error: BaseException) -> Unavailable:
-    """Give the error to answer with while the database is away or locked. Effects: logs what it said."""
+    """Give the error to answer with while the database is away or locked. Effects: logs what it said, and notes it."""
+    note_away()
     log.error("database-away", exc_info=error)
     return Unavailable()
 

@@ -247,7 +247,7 @@ async def test_a_title_of_the_users_own_is_left_alone(runner, bus, user, scripte
 
 def running(sent, *, owner="gone:1:x", first_delta=True, attempt=1, parts=()):
     """Make a generation look as if a runner had died while writing it."""
-    past = timezone.now() - timedelta(seconds=60)
+    past = timezone.now() - timedelta(hours=1)
     Message.objects.filter(pk=sent.answers[0].pk).update(parts=list(parts))
     Generation.objects.filter(pk=sent.generations[0].pk).update(
         state=GenerationState.RUNNING,
@@ -287,13 +287,13 @@ def test_a_runner_that_lost_its_lease_writes_nothing(user):
     sent = messages.send(user=user, conversation_id=None, content="Hi")
     (mine,) = leases.claim(owner="a:1:a", limit=5)
     zombie = generations.Lease(mine.pk, "a:1:a", mine.attempt)
-    Generation.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+    Generation.objects.update(lease_until=timezone.now() - timedelta(hours=1))
     generations.sweep()
     (again,) = leases.claim(owner="b:1:b", limit=5)
     parts = [{"type": "text", "text": "zombie"}]
     leases.keep([leases.Progress(zombie, sent.answers[0].pk, parts, True)])
     ids = (sent.answers[0].pk, sent.conversation.pk)
-    assert not leases.finish(generations.Ending(zombie, *ids, "completed", parts, "stop"))
+    assert leases.finish(generations.Ending(zombie, *ids, "completed", parts, "stop")) is None
     assert Message.objects.get(pk=sent.answers[0].pk).parts == []
     assert Generation.objects.get(pk=again.pk).lease_owner == "b:1:b"
 

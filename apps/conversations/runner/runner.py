@@ -21,7 +21,7 @@ from apps.conversations.runner.titles import write_title
 from apps.conversations.runner.writer import BROKEN, RESTARTING, STOPPED, AnswerWriter, provider_for
 from apps.conversations.services import generations, leases, live
 from apps.conversations.services.context import build_context
-from apps.conversations.services.generations import Ending, Lease
+from apps.conversations.services.endings import MESSAGE_STATUS, Ending, Lease
 from apps.core.db import in_db
 from apps.providers.base import ChatMessage, ChatProvider, ChatRequest
 from apps.providers.errors import ProviderError
@@ -281,7 +281,7 @@ class Runner:
             log.warning("lease-lost", extra=fields)
             return
         await self.bus.drop(writer.live.live)
-        status = generations.MESSAGE_STATUS[GenerationState(ending.state)]
+        status = MESSAGE_STATUS[GenerationState(ending.state)]
         at = [ending.lease.attempt, *writer.live.position]
         event = {"type": "ended", "status": str(status), "message": str(ending.message_id), "at": at}
         self.bus.publish(f"live:{writer.live.live}", {**event, "facts": facts} if facts else event)

@@ -13,7 +13,7 @@ from apps.conversations.models import Conversation, Generation, GenerationState,
 from apps.conversations.runner.writer import provider_for
 from apps.conversations.services import live
 from apps.conversations.services.contents import excerpt
-from apps.conversations.services.generations import Lease
+from apps.conversations.services.endings import Lease
 from apps.conversations.services.leases import finish_title
 from apps.core.db import in_db
 from apps.core.ids import parse_id

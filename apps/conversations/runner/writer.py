@@ -15,7 +15,7 @@ from django.utils import timezone
 from apps.conversations.models import Generation, GenerationState
 from apps.conversations.models.message import joined_text
 from apps.conversations.runner.limits import Limits
-from apps.conversations.services.generations import Ending, Lease
+from apps.conversations.services.endings import Ending, Lease
 from apps.conversations.services.leases import Progress
 from apps.providers import registry
 from apps.providers.base import ChatProvider, ChatRequest, Finished, ReasoningDelta, TextDelta, UsageReport

@@ -9,7 +9,7 @@ from uuid import UUID
 from apps.conversations.models import Generation, GenerationState
 from apps.conversations.schemas.base import Answer
 from apps.conversations.schemas.messages import Timings, Usage, timings_of, usage_of
-from apps.conversations.services.generations import MESSAGE_STATUS
+from apps.conversations.services.endings import MESSAGE_STATUS
 
 UNKNOWN_USAGE = Usage(prompt_tokens=None, completion_tokens=None, reasoning_tokens=None, cached_tokens=None)
 UNKNOWN_TIMINGS = Timings(ttft_ms=None, duration_ms=None)

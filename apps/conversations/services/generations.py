@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from time import monotonic, sleep
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
@@ -26,62 +26,24 @@ from apps.conversations.models import (
     Generation,
     GenerationState,
     Message,
-    MessageStatus,
     Purpose,
-    TitleSource,
 )
-from apps.conversations.models.message import joined_text
-from apps.conversations.services import live, nodes
-from apps.conversations.services.columns import from_column, stored
+from apps.conversations.services import live
+from apps.conversations.services.endings import MESSAGE_STATUS, Ending, Lease, note_answered, write_answer
+from apps.core.db import seconds_since_away
 from apps.core.errors import NotFound
 from apps.core.ids import parse_id
+from apps.streaming.answers import PartText
 
 MAX_ATTEMPTS = 3
+# Whoever has not renewed a lease for so long is dead, whatever became of the database in between.
+LONGEST_OUTAGE = timedelta(minutes=10)
 RESTARTED = ("restarted", "The server restarted. The text so far is kept.")
 # How long a send waits for an answer that is being stopped: a runner acts within 100 ms as a rule.
 STOPPING_SECONDS = 1.5
 
 # What runners of this process hold: whoever looks at a page here must not sweep it, however old its lease looks.
 _in_hand: set[UUID] = set()
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """What fences a runner's writes: the generation, who holds it, and which try this is."""
-
-    generation_id: UUID
-    owner: str
-    attempt: int
-
-
-@dataclass(slots=True)
-class Ending:
-    """How an answer ended and what it measured; times in milliseconds, tokens as the provider counts or None.
-
-    With `adds`, as for a continuation, figures are added to those the message has.
-    """
-
-    lease: Lease
-    message_id: UUID
-    conversation_id: UUID
-    state: str
-    parts: list[dict[str, Any]] = field(default_factory=list)
-    finish_reason: str = ""
-    error_code: str = ""
-    error_message: str = ""
-    usage: dict[str, int | None] = field(default_factory=dict)
-    ttft_ms: int | None = None
-    duration_ms: int | None = None
-    first_delta_at: datetime | None = None
-    adds: bool = False
-
-
-MESSAGE_STATUS = {
-    GenerationState.COMPLETED: MessageStatus.COMPLETE,
-    GenerationState.STOPPED: MessageStatus.STOPPED,
-    GenerationState.FAILED: MessageStatus.FAILED,
-    GenerationState.INTERRUPTED: MessageStatus.INTERRUPTED,
-}
 
 
 def open_answer(
@@ -214,31 +176,50 @@ def let_go(generation_id: UUID) -> None:
 def sweep(*, conversation_id: UUID | None = None, owners: Sequence[str] = ()) -> int:
     """End or re-queue generations whose runner is gone, but never one that this process holds.
 
-    Nothing shown yet and fewer than three tries: queued again; else interrupted with the text that was kept.
+    Nothing shown yet and fewer than three tries: queued again; else interrupted with the text that was kept, in the row or
+    in Redis. After an outage of the database its writers get one lease's time to come back.
     Shape: how many were dead; `owners` are gone whatever their lease says.
     """
     dead = Q(lease_owner__in=owners) if owners else Q(lease_until__lt=Now())
     found = Generation.objects.filter(dead, state=GenerationState.RUNNING).exclude(pk__in=tuple(_in_hand))
     if conversation_id is not None:
         found = found.filter(conversation_id=conversation_id)
-    return sum(_sweep_one(found, *ids) for ids in list(found.values_list("pk", "conversation_id")))
+    ids = list(found.values_list("pk", "conversation_id"))
+    if ids and not owners and _was_just_away():
+        found = found.filter(lease_until__lt=Now() - LONGEST_OUTAGE)
+        ids = list(found.values_list("pk", "conversation_id"))
+    return sum(_sweep_one(found, *each) for each in ids)
+
+
+def _was_just_away() -> bool:
+    """Tell whether the database was away within the last lease: those who live could not say so either."""
+    lease = settings.GENERATION["lease_seconds"]
+    if seconds_since_away() < lease:
+        return True
+    if connection.vendor != "postgresql":
+        return False
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXTRACT(EPOCH FROM STATEMENT_TIMESTAMP() - pg_postmaster_start_time())")
+        return float(cursor.fetchone()[0]) < lease
 
 
 def _sweep_one(found: QuerySet[Generation], pk: UUID, conversation_id: UUID) -> bool:
-    now = timezone.now()
+    now, held = timezone.now(), live.held_text(pk)
     with transaction.atomic():
         Conversation.objects.select_for_update().filter(pk=conversation_id).first()
         generation = found.filter(pk=pk).select_for_update(of=("self",)).first()
         if generation is None:
             return False
+        said = held.parts if held is not None and held.attempt == generation.attempt else ()
+        shown = generation.first_delta_at is not None or any(part.text for part in said)
         if generation.stop_requested_at is not None:
-            _end_without_runner(generation, GenerationState.STOPPED, now=now)
-        elif generation.first_delta_at is None and generation.attempt < MAX_ATTEMPTS:
+            _end_without_runner(generation, GenerationState.STOPPED, now=now, said=said)
+        elif not shown and generation.attempt < MAX_ATTEMPTS:
             generation.state, generation.lease_owner, generation.lease_until = GenerationState.QUEUED, "", None
             generation.save(update_fields=["state", "lease_owner", "lease_until"])
             live.ring(generation)
         else:
-            _end_without_runner(generation, GenerationState.INTERRUPTED, now=now, error=RESTARTED)
+            _end_without_runner(generation, GenerationState.INTERRUPTED, now=now, error=RESTARTED, said=said)
     return True
 
 
@@ -273,9 +254,17 @@ def _is_alive(owner: str, me: str) -> bool:
 
 
 def _end_without_runner(
-    generation: Generation, state: str, *, now: datetime, error: tuple[str, str] = ("", "")
+    generation: Generation,
+    state: str,
+    *,
+    now: datetime,
+    error: tuple[str, str] = ("", ""),
+    said: Sequence[PartText] = (),
 ) -> None:
-    """End a generation that no runner holds, with the text that is in the row. Under the conversation's lock."""
+    """End a generation that no runner holds, with the longer of what its row has and what was `said` live.
+
+    Under the conversation's lock.
+    """
     generation.state, generation.finished_at = state, now
     generation.lease_owner, generation.lease_until, generation.error_code = "", None, error[0]
     generation.save(
@@ -289,7 +278,7 @@ def _end_without_runner(
         message_id=message.pk,
         conversation_id=generation.conversation_id,
         state=state,
-        parts=message.parts,
+        parts=_longer(message.parts, said),
         finish_reason="user_stopped" if state == GenerationState.STOPPED else "",
         error_code=error[0],
         error_message=error[1],
@@ -302,86 +291,16 @@ def _end_without_runner(
     )
 
 
-# --- what every ending writes -----------------------------------------------------------------------------------
-
-# Written out, for they end every answer: building the updates anew cost more than running them.
-ANSWERED = """
-UPDATE conversations_conversation
-SET answered_at = %s, updated_at = CASE WHEN deleted_at IS NULL THEN %s ELSE updated_at END
-WHERE id = %s RETURNING owner_id, title, title_source, deleted_at, active_leaf_id
-"""
-# Figures that nobody measured leave what is there. A continuation adds to what its message has; its first word is no news.
-WRITE = """
-UPDATE conversations_message
-SET parts = %s, text = %s, token_estimate = %s, status = %s, error_code = %s, error_message = %s, finish_reason = %s,
-    prompt_tokens = COALESCE(%s, prompt_tokens), completion_tokens = COALESCE(%s, completion_tokens),
-    reasoning_tokens = COALESCE(%s, reasoning_tokens), cached_tokens = COALESCE(%s, cached_tokens),
-    duration_ms = COALESCE(%s, duration_ms), ttft_ms = COALESCE(%s, ttft_ms)
-WHERE id = %s
-"""
-ADD = """
-UPDATE conversations_message
-SET parts = %s, text = %s, token_estimate = %s, status = %s, error_code = %s, error_message = %s, finish_reason = %s,
-    prompt_tokens = COALESCE(COALESCE(prompt_tokens, 0) + %s, prompt_tokens),
-    completion_tokens = COALESCE(COALESCE(completion_tokens, 0) + %s, completion_tokens),
-    reasoning_tokens = COALESCE(COALESCE(reasoning_tokens, 0) + %s, reasoning_tokens),
-    cached_tokens = COALESCE(COALESCE(cached_tokens, 0) + %s, cached_tokens),
-    duration_ms = COALESCE(COALESCE(duration_ms, 0) + %s, duration_ms)
-WHERE id = %s
-"""
-COUNTED = ("prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens")
-
-
-def write_answer(ending: Ending) -> None:
-    """Write an ending into its message. Effects: one update."""
-    text = joined_text(ending.parts)
-    status = MESSAGE_STATUS[GenerationState(ending.state)]
-    said = (ending.error_code, ending.error_message, ending.finish_reason)
-    figures = (*(ending.usage.get(name) for name in COUNTED), ending.duration_ms)
-    first = () if ending.adds else (ending.ttft_ms,)
-    parts, key = stored(Message, "parts", ending.parts), stored(Message, "id", ending.message_id)
-    with connection.cursor() as cursor:
-        values = (parts, text, nodes.estimate_tokens(text), status, *said, *figures, *first, key)
-        cursor.execute(ADD if ending.adds else WRITE, values)
-
-
-def note_answered(ending: Ending, now: datetime) -> Conversation | None:
-    """Move the conversation up, tell the tabs, and ask for a name where it has none of its own yet.
-
-    Shape: the conversation as far as it was read; None if it is gone. A deleted one stays where it was, and nobody is
-    told. Effects: locks its row.
-    """
-    at = stored(Conversation, "answered_at", now)
-    with connection.cursor() as cursor:
-        cursor.execute(ANSWERED, (at, at, stored(Conversation, "id", ending.conversation_id)))
-        row = cursor.fetchone()
-    if row is None:
-        return None
-    owner, title, source, deleted_at, leaf = row
-    conversation = Conversation(
-        pk=ending.conversation_id, owner_id=from_column(owner), title=title, title_source=source
-    )
-    conversation.active_leaf_id = from_column(leaf) if leaf else None
-    if deleted_at is None:
-        live.publish_conversation(conversation, what="changed")
-        if ending.state == GenerationState.COMPLETED and source == TitleSource.DEFAULT:
-            _ask_for_title(conversation, ending, now)
-    return conversation
-
-
-def _ask_for_title(conversation: Conversation, ending: Ending, now: datetime) -> None:
-    if Generation.objects.active().filter(conversation=conversation, purpose=Purpose.TITLE).exists():
-        return
-    title = Generation(
-        conversation_id=conversation.pk,
-        user_id=conversation.owner_id,
-        purpose=Purpose.TITLE,
-        queued_at=now,
-        request={"answer": str(ending.message_id)},
-    )
-    title.save(force_insert=True)
-    live.ring(title)
-
-
 def _dead() -> Exists:
     return Exists(Generation.objects.filter(pk=OuterRef("pk"), state=GenerationState.RUNNING, lease_until__lt=Now()))
+
+
+def _longer(parts: list[dict[str, Any]], said: Sequence[PartText]) -> list[dict[str, Any]]:
+    """Choose the text that goes further: a row lags behind what was shown by up to a second."""
+    if sum(len(part.text) for part in said) <= sum(len(part.get("text", "")) for part in parts):
+        return parts
+    rows = []
+    for index, part in enumerate(said):
+        before = parts[index] if index < len(parts) and parts[index]["type"] == part.kind else {}
+        rows.append({**before, "type": part.kind, "text": part.text})
+    return rows

@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from apps.conversations.models import Generation, GenerationState, Message
 from apps.conversations.services.columns import stored, to_column
-from apps.conversations.services.generations import COUNTED, Ending, Lease, note_answered, write_answer
+from apps.conversations.services.endings import COUNTED, Ending, Lease, note_answered, write_answer
 from apps.core.ids import new_id
 
 

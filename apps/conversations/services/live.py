@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import transaction
 
 from apps.conversations.models import Conversation, Generation
+from apps.streaming.answers import Snapshot
 from apps.streaming.bus import Bus
 from apps.streaming.memory import MemoryBus
 
@@ -48,6 +49,18 @@ async def stop_bus() -> None:
     stop = getattr(_bus, "stop", None)
     if stop is not None:
         await stop()
+
+
+def held_text(generation_id: UUID) -> Snapshot | None:
+    """Read what Redis holds of an answer whose writer is gone; None without Redis: memory went with the writer.
+
+    From any thread and in any process. Effects: one round trip, at most a second where Redis is away.
+    """
+    if not settings.REDIS_URL:
+        return None
+    from apps.streaming.redis_reading import read_snapshot  # noqa: PLC0415  (the embedded shape needs none of it)
+
+    return read_snapshot(settings.REDIS_URL, str(generation_id))
 
 
 def publish(topic: str, event: Mapping[str, Any]) -> None:

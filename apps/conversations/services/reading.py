@@ -7,7 +7,7 @@ from collections.abc import Collection
 from uuid import UUID
 
 from apps.conversations.models import Generation, GenerationState
-from apps.conversations.services.generations import MESSAGE_STATUS
+from apps.conversations.services.endings import MESSAGE_STATUS
 from apps.core.ids import parse_id
 from apps.streaming.answers import PartText, Snapshot
 from apps.streaming.sockets import ActiveAnswer

@@ -193,7 +193,7 @@ def sweep(*, conversation_id: UUID | None = None, owners: Sequence[str] = ()) ->
 
 def _was_just_away() -> bool:
     """Tell whether the database was away within the last lease: those who live could not say so either."""
-    lease = settings.GENERATION["lease_seconds"]
+    lease = float(settings.GENERATION["lease_seconds"])
     if seconds_since_away() < lease:
         return True
     if connection.vendor != "postgresql":

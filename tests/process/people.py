@@ -9,6 +9,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -111,6 +112,16 @@ class Person:
                     assert reply.status == 503, reply
                 except LOST:
                     self.refusals[0] += 1
+                await asyncio.sleep(AGAIN)
+
+    async def begin_until_taken(self) -> str:
+        """Begin a chat through any refusal."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                with suppress(*LOST):
+                    reply = await self.call("POST", "/chats", {"title": "faults"})
+                    if reply.status == 201:
+                        return str(reply.body["id"])
                 await asyncio.sleep(AGAIN)
 
     async def message(self, sent: Sent) -> dict[str, Any]:

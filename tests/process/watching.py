@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from apps.core.markdown import render
-from tests.process.people import PATIENCE, Person, PollReader, Reader, Sent, SocketReader, StreamReader
+from tests.fault_table import seconds
+from tests.process.people import LOST, PATIENCE, Person, PollReader, Reader, Sent, SocketReader, StreamReader
 from tests.upstream import texts
+
+
+NAMES: dict[type[Reader], str] = {StreamReader: "event stream", SocketReader: "socket", PollReader: "polling"}
 
 
 @dataclass
@@ -45,10 +50,13 @@ class Watched:
 
     def told(self) -> str:
         """Word what the readers went through."""
-        return ", ".join(
-            f"{name} cut {reader.cuts}×, silent at most {reader.longest_silence:.1f} s"
-            for name, reader in zip(("event stream", "socket", "polling"), self.readers, strict=False)
-        )
+        return ", ".join(map(_told, self.readers))
+
+
+def _told(reader: Reader) -> str:
+    cut = f", cut {reader.cuts}×" if reader.cuts else ""
+    refused = "".join(f", {status} {count}×" for status, count in sorted(reader.refused.items()))
+    return f"{NAMES[type(reader)]} silent at most {reader.longest_silence:.1f} s{cut}{refused}"
 
 
 @asynccontextmanager
@@ -65,3 +73,24 @@ async def watched(
         yield Watched(person, sent, readers, "".join(texts.canary(canary, pieces)))
     finally:
         await asyncio.gather(*(reader.leave() for reader in readers))
+        with suppress(*LOST):
+            await person.call("POST", f"/chats/{chat}/stop", {})
+
+
+async def answered(person: Person, canary: str, *, pieces: int = 3, status: str = "complete") -> StreamReader:
+    """Send a message of its own, through any refusal, and read the answer to its end; all of it must come."""
+    sent = await person.send_until_taken(await person.begin_until_taken(), f"{canary} {pieces} pieces of 25 ms")
+    reader = StreamReader(person, sent).start()
+    assert await reader.ended() == status
+    assert reader.text == "".join(texts.canary(canary, pieces))
+    return reader
+
+
+async def until_live(person: Person) -> str:
+    """Ask until an answer comes live again, piece by piece and not from rows; gives the seconds that took, in words."""
+    began = time.monotonic()
+    async with asyncio.timeout(PATIENCE):
+        # 40 pieces in a second are some 20 flushes; a row is read once a second.
+        while len((await answered(person, "canary-live", pieces=40)).silences) < 8:
+            pass
+    return seconds(began)

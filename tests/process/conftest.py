@@ -5,6 +5,7 @@ Each shape's tests stay on one worker (`--dist loadgroup`), for else every worke
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -56,8 +57,12 @@ def _made(installation: Installation) -> Iterator[Installation]:
     try:
         installation.make_database()
         yield installation
+        # Whatever the tests did to it: once it runs again and has ended what was cut, all is in order.
+        installation.start_all()
+        installation.until_idle()
+        assert installation.problems() == []
     finally:
-        installation.stop_all()
+        installation.stop_all(signal.SIGKILL)
 
 
 @pytest.fixture

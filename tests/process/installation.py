@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ class Installation(Server):
         if postgres is not None and redis is not None:
             self._environment |= {"REDIS_URL": redis.url, "BOUGH_GENERATIONS": "external"}
             self._environment["DATABASE_URL"] = postgres.url(self.database)
-        self._environment |= environment
+        # Else a killed runner's answers end half a minute later, and that with every test.
+        self._environment |= {"BOUGH_LEASE_SECONDS": "4"} | environment
 
     @property
     def shape(self) -> str:
@@ -119,6 +121,15 @@ class Installation(Server):
             found = connection.execute(statement).fetchall()
         connection.close()
         return found
+
+    def until_idle(self, patience: float = PATIENCE) -> float:
+        """Wait until no generation is queued or running; gives the seconds."""
+        began = time.monotonic()
+        active = "SELECT count(*) FROM conversations_generation WHERE state IN ('queued', 'running')"
+        while self.ask(active) != [(0,)]:
+            assert time.monotonic() < began + patience, self.ask("SELECT id, state FROM conversations_generation")
+            time.sleep(0.1)
+        return time.monotonic() - began
 
     def problems(self) -> list[str]:
         """Give what breaks the invariants of the database."""

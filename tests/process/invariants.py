@@ -6,4 +6,6 @@ import django
 
 if __name__ == "__main__":
     django.setup()
-    print(json.dumps([]))
+    from apps.conversations.services.invariants import find_problems
+
+    print(json.dumps([f"{problem.rule.name}: {problem.count} of {problem.ids}" for problem in find_problems()]))

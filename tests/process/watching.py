@@ -13,7 +13,6 @@ from tests.fault_table import seconds
 from tests.process.people import LOST, PATIENCE, Person, PollReader, Reader, Sent, SocketReader, StreamReader
 from tests.upstream import texts
 
-
 NAMES: dict[type[Reader], str] = {StreamReader: "event stream", SocketReader: "socket", PollReader: "polling"}
 
 

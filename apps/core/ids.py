@@ -1,5 +1,6 @@
 """Ids: time-ordered, made in Python, so that a row's id is known before it is written."""
 
+from datetime import datetime
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -8,6 +9,11 @@ from uuid_utils.compat import uuid7
 def new_id() -> UUID:
     """Make a UUIDv7; ids made in one process sort in the order they were made."""
     return uuid7()
+
+
+def first_id_at(at: datetime) -> UUID:
+    """Give what sorts before every id that is made from that millisecond on."""
+    return UUID(int=int(at.timestamp() * 1000) << 80)
 
 
 # The nil UUID: no row has it.

@@ -1,13 +1,16 @@
 """Choosing a branch, deleting a subtree and undoing it: where the owner stands afterwards, and what is counted."""
 
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from django.utils import timezone
 
 from apps.conversations.models import GenerationState, Message, Run
 from apps.conversations.services import branches, leases, live, messages
 from apps.core.db import in_db
 from apps.core.errors import Conflict, NotFound
+from apps.core.ids import first_id_at
 from tests.factories import make_conversation, make_message, make_path, make_user, reload, standing_ids
 
 pytestmark = pytest.mark.django_db
@@ -290,6 +293,27 @@ def test_a_message_below_a_deleted_one_waits_for_it(conversation, act, forked):
     with pytest.raises(Conflict):
         act(branches.restore_message, c[0])
     assert c[0].pk not in standing_ids(conversation)
+
+
+def test_undoing_where_nothing_stands_any_more_gives_the_owner_a_place(conversation, act, forked):
+    """The leaf was elsewhere when it was deleted, so nothing was noted; the conversation must not stay without one."""
+    first = make_path(conversation=conversation, length=3)
+    make_path(conversation=conversation, length=2, parent=first[0], stand=False)
+    act(branches.select, forked[2][0])
+    act(branches.delete_message, first[0])
+    act(branches.delete_message, forked[0][0])
+    assert leaf_of(conversation) is None
+    restored = act(branches.restore_message, first[1])
+    assert restored.leaf == leaf_of(conversation) == Message.objects.filter(conversation=conversation).latest("id")
+
+
+def test_what_was_deleted_a_month_ago_is_gone(conversation, act, forked):
+    act(branches.delete_message, forked[2][0])
+    deletion = first_id_at(timezone.now() - timedelta(days=30, minutes=1))
+    Message.objects.filter(deletion__isnull=False).update(deletion=deletion)
+    with pytest.raises(NotFound):
+        act(branches.restore_message, forked[2][0])
+    assert reload(forked[2][0]).deletion == deletion
 
 
 def test_undoing_twice_changes_nothing(conversation, act, forked):

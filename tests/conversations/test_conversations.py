@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from django.utils import timezone
 
 from apps.conversations.models import Conversation, ConversationStatus, GenerationState, TitleSource
 from apps.conversations.services import conversations, forks, live, messages
@@ -330,6 +331,24 @@ def test_a_fork_of_a_deleted_fork_is_detached_as_a_root_of_its_own(user, family)
     )
     restored = conversations.restore(user=user, conversation_id=child.pk)
     assert (restored.root_conversation_id, restored.parent_conversation) == (child.pk, None)
+
+
+def test_deleted_forks_follow_the_forks_that_they_were_made_from(user, family):
+    root, child, grandchild = family
+    conversations.delete(user=user, conversation_id=grandchild.pk)
+    conversations.delete(user=user, conversation_id=root.pk, forks="detach")
+    conversations.restore(user=user, conversation_id=root.pk)
+    restored, child = conversations.restore(user=user, conversation_id=grandchild.pk), reload(child)
+    assert (restored.root_conversation_id, restored.parent_conversation_id) == (child.pk, child.pk)
+    assert restored.branch_id == child.branch_id != reload(root).branch_id
+
+
+def test_what_was_deleted_a_month_ago_is_gone(user, conversation):
+    conversations.delete(user=user, conversation_id=conversation.pk)
+    Conversation.objects.filter(pk=conversation.pk).update(deleted_at=timezone.now() - timedelta(days=30, minutes=1))
+    with pytest.raises(NotFound):
+        conversations.restore(user=user, conversation_id=conversation.pk)
+    assert reload(conversation).deleted_at is not None
 
 
 def test_deleting_a_root_with_forks_costs_one_update_for_all(user, family, django_assert_max_num_queries):

@@ -110,6 +110,8 @@ class Reference:
             leaf = self.moved.pop(act)
             leaf.last = None
             self.stand_on(leaf)
+        elif self.leaf is None:
+            self.leaf = self.newest_leaf(back[0])
         return len(back)
 
 

@@ -16,9 +16,10 @@ from apps.conversations.models import Conversation, Generation, Message
 from apps.conversations.services import generations, live
 from apps.conversations.services.access import get_message, lock
 from apps.conversations.services.columns import to_column
-from apps.conversations.services.lineage import leaf_below, lineage, move_leaf
+from apps.conversations.services.keeping import cutoff
+from apps.conversations.services.lineage import leaf_below, lineage, move_leaf, newest_leaf_below
 from apps.core.errors import Conflict, NotFound
-from apps.core.ids import new_id, parse_id
+from apps.core.ids import first_id_at, new_id, parse_id
 
 # Begins with UPDATE, not WITH: only then does SQLite's driver count the rows. The last condition says that the row
 # stands, and names both tables, lest SQLite read the whole table for a Bloom filter.
@@ -100,8 +101,9 @@ def delete_message(*, user: User, conversation_id: str | UUID, message_id: str |
 def restore_message(*, user: User, conversation_id: str | UUID, message_id: str | UUID) -> Restored:
     """Undo the act of deleting that took a message; what was deleted inside before stays deleted.
 
-    Shape: the leaf moves back to where it stood, if deleting had moved it. A standing message: nothing to do.
-    Raises: NotFound; Conflict where the message above was deleted since.
+    Shape: the leaf moves back to where it stood, if deleting had moved it; in a conversation where nothing stood, to the
+        newest one restored. A standing message: nothing to do.
+    Raises: NotFound, also for what was deleted too long ago; Conflict where the message above was deleted since.
     """
     with transaction.atomic():
         conversation = lock(user, conversation_id)
@@ -110,6 +112,8 @@ def restore_message(*, user: User, conversation_id: str | UUID, message_id: str 
             raise NotFound
         if message.deletion is None:
             return Restored(0, conversation.active_leaf)
+        if message.deletion < first_id_at(cutoff()):
+            raise NotFound
         rows = Message.objects.filter(deletion=message.deletion)
         top = rows.select_related("parent").order_by("depth")[0]
         if top.parent is not None and top.parent.deletion is not None:
@@ -118,6 +122,8 @@ def restore_message(*, user: User, conversation_id: str | UUID, message_id: str 
         count = rows.update(deletion=None)
         if stood is not None:
             move_leaf(conversation, stood)
+        elif conversation.active_leaf is None:
+            conversation.active_leaf = newest_leaf_below(top)
         _touch(conversation, top.pk)
         return Restored(count, conversation.active_leaf)
 

@@ -21,6 +21,7 @@ from apps.accounts.models import User
 from apps.conversations.models import Conversation, ConversationStatus, Generation, TitleSource
 from apps.conversations.services import generations, live
 from apps.conversations.services.contents import check_characters
+from apps.conversations.services.keeping import cutoff
 from apps.core.errors import HasForks, InvalidField, Malformed, NotFound
 from apps.core.ids import new_id, parse_id
 
@@ -201,8 +202,9 @@ def delete(*, user: User, conversation_id: str | UUID, forks: str | None = None)
             raise HasForks(forks=len(others))
         gone = [conversation, *(others if forks == "delete" else [])]
         if forks == "detach":
-            for changed in detach(others):
-                live.publish_conversation(changed, what="changed")
+            for changed in detach(_with_their_forks(others)):
+                if changed.deleted_at is None:
+                    live.publish_conversation(changed, what="changed")
         generations.stop_all(Generation.objects.filter(conversation__in=gone))
         now = timezone.now()
         Conversation.objects.filter(pk__in=[row.pk for row in gone]).update(deleted_at=now)
@@ -215,7 +217,8 @@ def delete(*, user: User, conversation_id: str | UUID, forks: str | None = None)
 def restore(*, user: User, conversation_id: str | UUID) -> Conversation:
     """Undo the act of deleting that took a conversation; a standing one stays as it is.
 
-    Shape: forks deleted in the same act come back too; a fork whose root is gone becomes a root. Raises: NotFound.
+    Shape: forks deleted in the same act come back too; a fork whose root is gone becomes a root.
+    Raises: NotFound, also for what was deleted too long ago: it may be purged at any moment.
     """
     with transaction.atomic():
         rows = Conversation.objects.owned_by(user)
@@ -224,11 +227,13 @@ def restore(*, user: User, conversation_id: str | UUID) -> Conversation:
             raise NotFound
         if conversation.deleted_at is None:
             return conversation
+        if conversation.deleted_at < cutoff():
+            raise NotFound
         together = rows.filter(root_conversation=conversation.root_conversation_id, deleted_at=conversation.deleted_at)
         back = list(together)
         together.update(deleted_at=None)
         if not rows.filter(pk=conversation.root_conversation_id, deleted_at__isnull=True).exists():
-            detach(back)
+            detach(_with_their_forks(back))
         for row in back:
             live.publish_conversation(row, what="restored")
     conversation.refresh_from_db()
@@ -246,6 +251,17 @@ def standing_forks(conversation: Conversation) -> list[Conversation]:
     if conversation.root_conversation_id != conversation.pk:
         return []
     return [member for member in family_of(conversation) if member.pk != conversation.pk]
+
+
+def _with_their_forks(members: Sequence[Conversation]) -> list[Conversation]:
+    """Add the forks of these, at any depth and deleted ones too: they go where these go. Effects: one query a level."""
+    found = {member.pk: member for member in members}
+    level = list(found)
+    while level:
+        forks = Conversation.objects.filter(parent_conversation__in=level).exclude(pk__in=found)
+        level = [fork.pk for fork in forks]
+        found |= {fork.pk: fork for fork in forks}
+    return list(found.values())
 
 
 def detach(members: Sequence[Conversation]) -> list[Conversation]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from uuid import UUID
 
-from django.db.models import Count, F
+from django.db.models import Count
 
 from apps.conversations.models import Conversation
 from apps.conversations.services.findings import Examination, Found, Rule, Scope, by_sql
@@ -87,7 +87,7 @@ def is_in_ring(conversation_id: UUID) -> bool:
 
 def find_shared_branch_ids(scope: Scope) -> Iterator[Found]:
     """Find roots whose branch id an older root has too. Effects: one pass over the roots that have one."""
-    roots = Conversation.objects.filter(root_conversation=F("pk"), branch_id__isnull=False)
+    roots = Conversation.objects.filter(parent_conversation__isnull=True, branch_id__isnull=False)
     twice = (
         roots.values("branch_id").annotate(number=Count("pk")).filter(number__gt=1).values_list("branch_id", flat=True)
     )

@@ -40,6 +40,7 @@ __all__ = [
     "leaf_below",
     "lineage",
     "newer_page",
+    "newest_leaf",
     "newest_leaf_below",
     "page_around",
     "path_page",
@@ -208,9 +209,11 @@ def _leaf_for(
 
 def _active_leaf(conversation: Conversation) -> Message | None:
     """Read where the owner stands; if that is gone, the newest leaf."""
-    active = _find(conversation, conversation.active_leaf_id)
-    if active is not None:
-        return active
+    return _find(conversation, conversation.active_leaf_id) or newest_leaf(conversation)
+
+
+def newest_leaf(conversation: Conversation) -> Message | None:
+    """Find the leaf at or below the newest standing message; None where nothing stands. Effects: two queries."""
     newest = Message.objects.standing().filter(conversation=conversation).order_by("-id").first()
     return newest_leaf_below(newest) if newest else None
 

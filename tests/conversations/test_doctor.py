@@ -419,6 +419,8 @@ class TestAnswers:
     def test_a_lease_that_ran_out_is_swept(self, sent):
         (running,) = self.running()
         change(running, lease_until=timezone.now() - timedelta(seconds=1))
+        assert broken() == {}, "sweepers get the time of a lease"
+        change(running, lease_until=timezone.now() - timedelta(hours=1))
         assert broken() == {"generation_lease": {running.pk}}
         repaired()
         assert reload(running).state == "queued"

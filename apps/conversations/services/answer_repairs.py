@@ -100,5 +100,5 @@ def stop_second_batches(conversation_id: UUID, rows: Sequence[UUID]) -> int:
 def let_leases_lapse(conversation_id: UUID, rows: Sequence[UUID]) -> int:
     """Give running generations that never had a lease one that has run out, for sweeping to find."""
     running = Generation.objects.filter(pk__in=rows, state=GenerationState.RUNNING, lease_until__isnull=True)
-    running.update(lease_until=timezone.now() - timedelta(minutes=1))
+    running.update(lease_until=timezone.now() - timedelta(days=1))
     return len(rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
+from django.conf import settings
 from django.db.models import Count, Q, QuerySet
 from django.db.models.functions import Now
 
@@ -18,7 +19,7 @@ RULES = [
     Rule("message_streaming", "A message that is being written has an active generation."),
     Rule("message_status", "A message's status is that of its last generation."),
     Rule("generation_place", "A generation belongs to its message's conversation and to the owner."),
-    Rule("generation_lease", "A running generation has a live lease."),
+    Rule("generation_lease", "A running generation has a lease, and nothing outlives its lease by another."),
     Rule(
         "generation_waiting",
         "No generation waits for an hour.",
@@ -52,15 +53,11 @@ WHERE {scope}
 OWN = {"generation_place": "m.conversation_id <> g.conversation_id OR g.user_id <> c.owner_id"}
 
 
-def without_lease() -> QuerySet[Generation]:
-    """Keep running generations whose lease has run out, or that never had one."""
-    lapsed = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
-    return Generation.objects.filter(lapsed, state=GenerationState.RUNNING)
-
-
 def find_leaseless(scope: Scope) -> Iterator[Found]:
-    """Find generations whose runner is gone."""
-    return _found("generation_lease", without_lease(), scope)
+    """Find generations whose runner is gone, and that nobody swept for the time of one lease."""
+    a_lease_ago = Now() - timedelta(seconds=settings.GENERATION["lease_seconds"])
+    lapsed = Q(lease_until__isnull=True) | Q(lease_until__lt=a_lease_ago)
+    return _found("generation_lease", Generation.objects.filter(lapsed, state=GenerationState.RUNNING), scope)
 
 
 def find_waiting(scope: Scope) -> Iterator[Found]:

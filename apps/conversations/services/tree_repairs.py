@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from django.db.models import Exists, OuterRef
 
 from apps.conversations.models import Conversation, Message, Run
-from apps.conversations.services.lineage import to_column
+from apps.conversations.services.columns import to_column
 from apps.conversations.services.tree_rules import rings_of
 from apps.core.ids import NOWHERE
 

@@ -23,7 +23,8 @@ from apps.conversations.models import (
 )
 from apps.conversations.models.message import joined_text
 from apps.conversations.services import generations, live, nodes
-from apps.conversations.services.generations import MESSAGE_STATUS, RESTARTED
+from apps.conversations.services.endings import MESSAGE_STATUS
+from apps.conversations.services.generations import RESTARTED
 from apps.conversations.services.tree_rules import text_of
 
 

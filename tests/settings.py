@@ -39,3 +39,5 @@ if os.environ.get("BOUGH_TEST_DATABASE") == "postgres" and "DATABASE_URL" not in
 from config.settings import *  # noqa: E402, F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+# Written at once: what pytest captures belongs to the test that runs.
+LOGGING["handlers"]["console"]["class"] = "logging.StreamHandler"  # noqa: F405

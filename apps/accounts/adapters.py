@@ -1,6 +1,5 @@
 """What Bough decides where allauth asks: who may sign up, where one may be sent, and how MFA secrets are kept."""
 
-import logging
 from smtplib import SMTPException
 from typing import Any
 
@@ -17,9 +16,10 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.accounts.services.users import EMAIL_LENGTH
 from apps.core.errors import Unavailable
+from apps.core.logs import get_logger
 from apps.core.security import client_address, decrypt, encrypt
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 # Where a secret of MFA is kept, for the cipher: changing it makes every stored one unreadable.
 PURPOSE = "mfa"
@@ -69,7 +69,7 @@ class AccountAdapter(DefaultAccountAdapter):
         try:
             super().send_mail(template_prefix, email, context)
         except (SMTPException, OSError) as error:
-            log.error("mail-failed", extra={"fields": {"template": template_prefix, "error": type(error).__name__}})
+            log.error("mail-failed", template=template_prefix, error=type(error).__name__)
             raise Unavailable("Mail can't be sent right now. Try again later, or ask your administrator.") from None
 
     def get_client_ip(self, request: Any) -> str:

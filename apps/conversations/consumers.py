@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Callable
 from importlib import import_module
@@ -24,6 +23,7 @@ from apps.conversations.services import generations
 from apps.core.db import DATABASE_AWAY, in_db
 from apps.core.errors import NotFound
 from apps.core.ids import parse_id
+from apps.core.logs import get_logger
 from apps.streaming import frames
 from apps.streaming.rates import Bucket
 from apps.streaming.sockets import ActiveAnswer, Socket
@@ -35,7 +35,7 @@ FRAME_BYTES = 64 * 1024
 MESSAGES, MESSAGES_AT_ONCE = 20.0, 60.0
 # A `watch` reads the session, the user and what runs.
 WATCH_COST = 5.0
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class LiveConsumer(AsyncWebsocketConsumer):
@@ -62,7 +62,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
         except StopConsumer:
             raise
         except DATABASE_AWAY as error:
-            log.warning("socket-cut", extra={"fields": {"error": type(error).__name__}})
+            log.warning("socket-cut", error=type(error).__name__)
             self._let_go()
             await self.close(frames.RESTARTING)
         except Exception:

@@ -6,7 +6,6 @@ Import it only after asyncio's reactor is installed.
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import sys
 from collections.abc import Callable
@@ -20,8 +19,9 @@ from twisted.internet import defer, reactor
 from apps.conversations.process import WebProcess, register
 from apps.conversations.services import live
 from apps.core.db import in_db
+from apps.core.logs import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 # Ctrl-C is somebody waiting at a terminal; SIGTERM gets the grace that settings give.
 INTERRUPT_GRACE_SECONDS = 2.0
 FRAME_BYTES = 64 * 1024

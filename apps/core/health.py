@@ -1,6 +1,5 @@
 """Is this process able to serve? Checks of the ground floor; rooms above add theirs with `add_check`."""
 
-import logging
 import shutil
 from collections.abc import Callable
 from time import perf_counter
@@ -10,7 +9,9 @@ from django.conf import settings
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-log = logging.getLogger(__name__)
+from apps.core.logs import get_logger
+
+log = get_logger(__name__)
 
 # Below either of them the next backup or upload fills the disk.
 FREE_SHARE, FREE_BYTES = 0.02, 200_000_000
@@ -46,7 +47,7 @@ def _run(name: str, check: Callable[[], str]) -> Result:
     except Unhealthy as problem:
         ok, detail = False, str(problem)
     except Exception:  # whatever broke, the probe must get its answer; the log has the rest
-        log.exception("health-check-failed", extra={"fields": {"check": name}})
+        log.exception("health-check-failed", check=name)
         ok, detail = False, "failed"
     return Result(ok=ok, ms=round((perf_counter() - start) * 1000, 1), detail=detail)
 

@@ -1,6 +1,5 @@
 """From a request to a page, a part of one, or an error in the shape that the asker can read. No rules of the product."""
 
-import logging
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +14,7 @@ from django.utils.cache import patch_vary_headers
 
 from apps.core.db import note_away
 from apps.core.errors import DomainError, Unavailable
+from apps.core.logs import get_logger
 
 API_PREFIX = "/api/"
 THEME_COOKIE = "bough_theme"
@@ -24,7 +24,7 @@ ERROR_TEMPLATES = {403: "403.html", 404: "404.html", 429: "429.html", 500: "500.
 RETRY_SECONDS = 2
 # The field of a form that holds what somebody wrote.
 TEXT_FIELD = "content"
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 # What a header or an attribute of a page may carry from outside without a second look.
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 

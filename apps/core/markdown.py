@@ -4,7 +4,6 @@ Masks, parsing and HTML are in masking.py and commonmark.py, formulas in mathema
 what they write is trusted only after the allow-list here. Incremental rendering is in apps/streaming/rendering.py.
 """
 
-import logging
 import re
 from html import escape
 
@@ -13,11 +12,12 @@ from django.utils.safestring import SafeString, mark_safe
 
 from apps.core import commonmark, highlighting, masking, mathematics
 from apps.core.commonmark import Block, Definitions, Outline
+from apps.core.logs import get_logger
 from apps.core.recent import Recent
 
 __all__ = ["Block", "Outline", "outline", "render", "render_block", "render_plain", "split_blocks"]
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 # Longer text is shown as it is, in one <pre>. Answers end at 200,000 characters; what is longer is a pasted log.
 LONGEST = 300_000
@@ -157,7 +157,7 @@ def _as_source(text: str) -> str:
 
 
 def _not_formatted(text: str, error: BaseException) -> str:
-    log.error("markdown.not_formatted", extra={"fields": {"error": type(error).__name__, "length": len(text)}})
+    log.error("markdown-not-formatted", error=type(error).__name__, length=len(text))
     return f'<p class="not-formatted">Couldn\'t format this text.</p>\n{_as_source(text)}'
 
 

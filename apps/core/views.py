@@ -1,6 +1,5 @@
 """Pages of nobody: errors, health and the token against forged forms."""
 
-import logging
 import sys
 from urllib.parse import urlsplit
 
@@ -15,8 +14,9 @@ from apps.core import health
 from apps.core.db import DATABASE_AWAY
 from apps.core.errors import Broken, DomainError, Malformed, NotFound, Refused, TooLarge, TooManyRequests
 from apps.core.http import error_response, request_id, unavailable
+from apps.core.logs import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -46,7 +46,9 @@ def server_error(request: HttpRequest) -> HttpResponse:
     # Django logs the traceback right after; this line ties it to the reference that the reader sees.
     log.error(
         "request-failed",
-        extra={"fields": {"request_id": reference, "method": request.method, "path": request.path}},
+        request_id=reference,
+        method=request.method,
+        path=request.path,
     )
     return error_response(request, Broken(f"Something broke on our side (ref {reference}). Nothing was lost."))
 

@@ -27,6 +27,11 @@ def user_topic(user_id: str) -> str:
     return f"user:{user_id}"
 
 
+def loggable(topic: str) -> str:
+    """Name a topic for a log line: a user's without whose it is."""
+    return "user" if topic.startswith("user:") else topic
+
+
 class Subscription(Protocol):
     """Receive the events of some topics, in the order in which each topic had them.
 

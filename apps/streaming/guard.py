@@ -5,11 +5,12 @@ By what somebody may read, and who knows, is not decided here; nor how a reader 
 
 import asyncio
 import contextvars
-import logging
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
 from typing import Generic, TypeVar
 
-logger = logging.getLogger(__name__)
+from apps.core.logs import get_logger
+
+log = get_logger(__name__)
 
 K = TypeVar("K", bound=Hashable)
 R = TypeVar("R")
@@ -75,11 +76,11 @@ class Guard(Generic[K, R]):
             lapsed = await self._ask(keys)
         except Exception:
             # The database may be away: nobody loses a right by that, and there is little to read meanwhile.
-            logger.exception("Readers' rights could not be read")
+            log.exception("rights-not-read")
             return
         leaving = [reader for reader, (key, _) in self._readers.items() if key in lapsed]
         turned_out = [self._readers.pop(reader) for reader in leaving]
         ends = await asyncio.gather(*(turn_out(lapsed[key]) for key, turn_out in turned_out), return_exceptions=True)
         for end in ends:
             if isinstance(end, Exception):
-                logger.error("A reader could not be turned out", exc_info=end)
+                log.error("reader-not-turned-out", exc_info=end)

@@ -5,22 +5,22 @@ No ORM and no HTTP: rows are read through callables that are given; sockets hand
 
 import asyncio
 import contextvars
-import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any
 
+from apps.core.logs import get_logger
 from apps.streaming import frames
 from apps.streaming.answers import Snapshot
-from apps.streaming.bus import Bus, Event, Subscription, live_topic, user_topic
+from apps.streaming.bus import Bus, Event, Subscription, live_topic, loggable, user_topic
 from apps.streaming.frames import Frame
 from apps.streaming.painting import Renderer
 from apps.streaming.rendering import StreamRenderer
 from apps.streaming.rooms import Pace, Room, Seat, Sources
 from apps.streaming.sockets import ActiveAnswer, Socket
 
-logger = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class Topics:
@@ -184,7 +184,7 @@ class Hub:
                     self._dispatch(topic, event)
                 except Exception:
                     # One bad event must not deafen every reader of this process.
-                    logger.exception("An event could not be handled", extra={"fields": {"topic": topic}})
+                    log.exception("event-not-handled", topic=loggable(topic))
 
     def _dispatch(self, topic: str, event: Event) -> None:
         if (room := self._rooms.get(topic)) is not None:
@@ -232,7 +232,7 @@ class Hub:
         try:
             active = await self._load_active(watched)
         except Exception:
-            logger.exception("Running answers could not be read")
+            log.exception("running-answers-not-read")
             return
         for socket in self._sockets():
             socket.follow(active.get(socket.conversation_id, ()))
@@ -249,7 +249,7 @@ class Hub:
             await self._topics.settle()
         except Exception:
             # The bus is away; readers read rows until it is back, and this is tried again at each tick.
-            logger.exception("The bus did not confirm a subscription")
+            log.exception("subscription-not-confirmed")
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         # In the hub's own context: a task born in a request would keep that request's alive.
@@ -261,4 +261,4 @@ class Hub:
     def _done(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("A task of the hub failed", exc_info=error)
+            log.error("hub-task-failed", exc_info=error)

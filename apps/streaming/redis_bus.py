@@ -8,7 +8,6 @@ the keys of an answer would lie in different slots.
 import asyncio
 import atexit
 import contextlib
-import logging
 import random
 import threading
 import time
@@ -22,14 +21,15 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from apps.core.logs import get_logger
 from apps.streaming import redis_wire as wire
 from apps.streaming.answers import Delta, PartText, Snapshot
-from apps.streaming.bus import Event
+from apps.streaming.bus import Event, loggable
 from apps.streaming.memory import RESYNC, MemorySubscription
 from apps.streaming.redis_link import CONNECTING, FIRST_PAUSE, LONGEST_PAUSE, Link, describe
 from apps.streaming.redis_outbox import Outbox
 
-logger = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 # Seconds: until a call is given up, until the reader of a snapshot turns to the row, until nobody waits any longer for
 # what is queued, until a process starts without Redis, between looks at what Redis refused, and between signs of life
@@ -209,10 +209,10 @@ class RedisBus:
                 return wire.unpack_snapshot(live, await self._read(live))
         except ValueError:
             # Never another answer's text, not even in a log. What else that connection would say is not trusted either.
-            logger.error("A snapshot was not what was asked for", extra={"fields": {"generation": live}})
+            log.error("snapshot-mixed-up", generation=live)
             await self._client.connection_pool.disconnect()
         except (RedisError, OSError) as error:
-            logger.warning("A snapshot could not be read: %s", describe(error))
+            log.warning("snapshot-not-read", error=describe(error))
         return None
 
     async def drop(self, live: str) -> None:
@@ -275,7 +275,7 @@ class RedisBus:
             event = wire.unpack(topic, data)
         except ValueError:
             # Without its words: they may be somebody's text.
-            logger.error("An event could not be read", extra={"fields": {"topic": topic, "bytes": len(data)}})
+            log.error("event-not-read", topic=loggable(topic), bytes=len(data))
             return
         for subscription in listeners:
             subscription.push(topic, event)
@@ -300,7 +300,7 @@ class RedisBus:
             try:
                 await self._deliver(connection, script)
             except (RedisError, OSError) as error:
-                logger.warning("Redis does not take what is written: %s", describe(error))
+                log.warning("bus-write-failed", error=describe(error))
             finally:
                 self._writing = self._in_flight = False
                 await connection.disconnect(nowait=True)
@@ -323,7 +323,7 @@ class RedisBus:
                     await asyncio.sleep(1.5 * LONGEST_PAUSE)
                 return connection, script
             except (RedisError, OSError) as error:
-                logger.debug("Redis does not answer: %s", describe(error))
+                log.debug("bus-connect-failed", error=describe(error))
                 await connection.disconnect(nowait=True)
             except BaseException:
                 await connection.disconnect(nowait=True)
@@ -395,5 +395,5 @@ async def _keep_up(work: Callable[[], Awaitable[None]], pause: float = LONGEST_P
         try:
             await work()
         except Exception:
-            logger.exception("A loop of the bus broke")
+            log.exception("bus-loop-broke")
         await asyncio.sleep(pause)

@@ -13,7 +13,9 @@ from typing import Any
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
-logger = logging.getLogger(__name__)
+from apps.core.logs import get_logger
+
+log = get_logger(__name__)
 
 # Seconds.
 CONNECTING = 2.0
@@ -88,7 +90,7 @@ class Link:
                 if self.up:
                     pause = FIRST_PAUSE
                 level = logging.WARNING if pause == FIRST_PAUSE else logging.DEBUG
-                logger.log(level, "The connection that listens to Redis is gone: %s", describe(errors))
+                log.log(level, "bus-listening-lost", error=describe(errors))
             finally:
                 self._fall()
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
@@ -158,7 +160,7 @@ class Link:
         self._pongs = number
         if not self.up and self._asked_by(self._wanted) <= number:
             self.up = True
-            logger.info("The connection that listens to Redis is up")
+            log.info("bus-listening")
             self._risen()
         self._release_waiting(number)
 

@@ -4,18 +4,18 @@ The text is kept because Redis may lose it at any moment: then it is written who
 """
 
 import asyncio
-import logging
 import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from apps.core.logs import get_logger
 from apps.streaming import redis_wire as wire
 from apps.streaming.answers import Delta, PartText
-from apps.streaming.bus import Event, live_topic
+from apps.streaming.bus import Event, live_topic, loggable
 
-logger = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 # How much goes in one call, so that Redis is never held up for long.
 BATCH_OPERATIONS = 256
@@ -282,10 +282,7 @@ class Outbox:
         if len(self._queue) >= self._limit:
             self.refused += 1
             if self.refused % 1000 == 1:
-                logger.error(
-                    "An event was dropped: too many wait for Redis",
-                    extra={"fields": {"topic": topic, "dropped": self.refused}},
-                )
+                log.error("event-dropped", topic=loggable(topic), dropped=self.refused)
             return
         self._queue.append(Publish(topic, wire.pack_event(event)))
 

@@ -4,12 +4,12 @@ Which socket gets its frame when is decided in sockets.py; who watches what, in 
 """
 
 import asyncio
-import logging
 import math
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from apps.core.logs import get_logger
 from apps.streaming import frames
 from apps.streaming.answers import Snapshot
 from apps.streaming.bus import Bus, Event
@@ -17,7 +17,7 @@ from apps.streaming.frames import Frame
 from apps.streaming.painting import Renderer, View
 from apps.streaming.readers import SLOWEST_RETRY, Follower
 
-logger = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 # Settled HTML in one frame; only an answer of book length passes it, and goes on in the next frame.
 FRAME_CHARS = 1_000_000
@@ -177,9 +177,7 @@ class Room:
             except Exception:
                 # The source may be down for minutes; the text goes on elsewhere and is read when it is back.
                 first = wait == self._sources.pace.retry
-                logger.warning(
-                    "Live text could not be read", exc_info=first, extra={"fields": {"generation": self.generation_id}}
-                )
+                log.warning("live-text-not-read", exc_info=first, generation=self.generation_id)
                 failed = True
             else:
                 failed = follower.lagging
@@ -196,7 +194,7 @@ class Room:
                 footer = await self._sources.load_footer(self.generation_id)
             except Exception:
                 # Without its footer the end is still the end; the page shows it when it is opened again.
-                logger.exception("A footer could not be read", extra={"fields": {"generation": self.generation_id}})
+                log.exception("footer-not-read", generation=self.generation_id)
         self._stop_timer()
         self.ended = Ended(status, footer)
         self._paint()

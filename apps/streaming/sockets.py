@@ -4,17 +4,17 @@ The protocol of the wire and rights are the consumer's; frames' contents come fr
 """
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from apps.core.logs import get_logger
 from apps.streaming import frames
 from apps.streaming.frames import Frame
 from apps.streaming.rooms import Pace, Room, Seat
 
-logger = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class Socket:
             await self._close(code)
         except Exception:
             # The other side may be gone already, each server says so with an exception of its own.
-            logger.info("A socket was gone before it was closed", exc_info=True)
+            log.info("socket-already-gone", exc_info=True)
 
     def close(self) -> None:
         """Let go of everything; call it when the connection has ended."""
@@ -163,7 +163,7 @@ class Socket:
             try:
                 await self._send(frame)
             except Exception:
-                logger.info("A socket broke while a frame was sent", exc_info=True)
+                log.info("socket-broke", exc_info=True)
                 self.close()
             if not self._closed:
                 self._stalled_at = None

@@ -1,14 +1,17 @@
 """Log lines: what they carry in both shapes, and that no row of the database gets into one."""
 
+import io
 import json
 import logging
+import sys
+import threading
 
 import pytest
 from django.conf import settings
 from django.db import DatabaseError, DataError, IntegrityError, connection
 from django.test import RequestFactory
 
-from apps.core.logs import JsonFormatter, TextFormatter, current_request_id
+from apps.core.logs import JsonFormatter, LineHandler, TextFormatter, current_request_id, get_logger
 from apps.core.middleware import RequestIdMiddleware
 
 FORMATTERS = [JsonFormatter, TextFormatter]
@@ -39,6 +42,14 @@ def raised(make):
     return caught.value
 
 
+@pytest.fixture(autouse=True)
+def outside():
+    """Begin outside of any request."""
+    token = current_request_id.set("")
+    yield
+    current_request_id.reset(token)
+
+
 @pytest.fixture
 def request_id():
     token = current_request_id.set("abc")
@@ -59,9 +70,7 @@ def test_a_json_line_has_the_fields_and_the_request(request_id):
 
 @pytest.mark.parametrize("formatter", FORMATTERS)
 def test_outside_of_a_request_none_is_named(formatter):
-    token = current_request_id.set("")
     assert "request_id" not in formatter().format(record(generation="g1"))
-    current_request_id.reset(token)
 
 
 def test_a_request_names_itself_for_its_lines():
@@ -141,3 +150,118 @@ def test_both_shapes_are_configured():
         "text": "apps.core.logs.TextFormatter",
         "json": "apps.core.logs.JsonFormatter",
     }
+
+
+# --- events -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lines():
+    """Give what the logger "apps.test" writes, as JSON."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter())
+    logger = logging.getLogger("apps.test")
+    logger.addHandler(handler)
+    logger.setLevel("INFO")
+    logger.propagate = False
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    logger.removeHandler(handler)
+    logger.setLevel("NOTSET")
+    logger.propagate = True
+
+
+def test_an_event_is_written_with_its_fields(lines, request_id):
+    get_logger("apps.test").info("answer-began", message="m1", tokens=3)
+    [line] = lines()
+    assert line.pop("time").endswith("+00:00")
+    told = {"level": "info", "logger": "apps.test", "event": "answer-began"}
+    assert line == {**told, "request_id": "abc", "message": "m1", "tokens": 3}
+
+
+def test_an_event_below_the_level_is_not_written(lines):
+    get_logger("apps.test").debug("answer-began")
+    assert lines() == []
+
+
+def test_an_event_carries_the_error_at_hand_or_the_one_given(lines):
+    log = get_logger("apps.test")
+    try:
+        refuse()
+    except IntegrityError as error:
+        log.exception("send-failed", generation="g1")
+        given = error
+    log.error("send-failed", exc_info=given)
+    for line in lines():
+        assert "in refuse\n" in line["exception"]
+        assert "somebody" not in str(line)
+
+
+def test_lines_of_libraries_have_the_same_shape(lines):
+    logging.getLogger("apps.test").warning("%s left", "one")
+    assert [(line["event"], line["level"]) for line in lines()] == [("one left", "warning")]
+
+
+class Stopped(io.StringIO):
+    """A terminal that is stopped until somebody lets it go on."""
+
+    def __init__(self):
+        super().__init__()
+        self.reached, self.goes_on = threading.Event(), threading.Event()
+
+    def write(self, text):
+        self.reached.set()
+        assert self.goes_on.wait(10)
+        return super().write(text)
+
+
+@pytest.fixture
+def handler():
+    handler = LineHandler(most_waiting=3)
+    handler.setFormatter(TextFormatter())
+    return handler
+
+
+def test_a_terminal_that_is_stopped_holds_nobody_up(handler, monkeypatch):
+    terminal = Stopped()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    handler.handle(record("first"))
+    assert terminal.reached.wait(10)
+    for number in range(5):
+        handler.handle(record(f"line-{number}"))
+    terminal.goes_on.set()
+    handler.flush()
+    handler.handle(record("last"))
+    handler.flush()
+    assert [line.split("apps.")[1] for line in terminal.getvalue().splitlines()] == [
+        "x first",
+        "x line-0",
+        "x line-1",
+        "x line-2",
+        "core.logs lines-dropped count=2",
+        "x last",
+    ]
+
+
+def test_a_closed_terminal_breaks_nothing(handler, monkeypatch):
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stderr", closed)
+    handler.handle(record("nobody-reads-it"))
+    handler.flush()
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    handler.handle(record("somebody-reads-it"))
+    handler.flush()
+    assert sys.stderr.getvalue().endswith("somebody-reads-it\n")
+
+
+def test_a_value_that_cannot_be_written_is_told_without_it(handler, monkeypatch):
+    class Odd:
+        def __str__(self):
+            raise RuntimeError(SECRET)
+
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    handler.handle(record("odd", value=Odd()))
+    handler.flush()
+    assert sys.stderr.getvalue().endswith("apps.core.logs line-not-formatted logger=apps.x error=RuntimeError\n")
+    assert "somebody" not in sys.stderr.getvalue()

@@ -46,7 +46,7 @@ def test_one_call_carries_a_megabyte_and_what_goes_over_it_waits_for_the_next(ou
 async def test_events_beyond_the_limit_are_refused_counted_and_reported(outbox, caplog):
     await asyncio.to_thread(lambda: [outbox.publish("user:1", {"type": "notice"}) for _ in range(25)])
     assert outbox.refused == 15
-    assert [record.fields["dropped"] for record in caplog.records] == [1]
+    assert [record.fields for record in caplog.records] == [{"topic": "user", "dropped": 1}]
     assert kinds(outbox.take()) == [Publish] * 10
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from asyncio import timeout
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
@@ -25,12 +24,13 @@ from apps.conversations.services import generations, live, progress, reading
 from apps.conversations.services.answers import Sent
 from apps.core.db import DATABASE_AWAY, in_db
 from apps.core.errors import SignInNeeded
+from apps.core.logs import get_logger
 from apps.streaming.answers import Delta, Snapshot
 from apps.streaming.readers import End, follow
 
 T = TypeVar("T")
 router = Router(tags=["streams"], by_alias=True)
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 COMMENT_SECONDS = 15.0
 Place = Annotated[int, clamped(0)]
@@ -135,7 +135,7 @@ async def _events(position: Position, start: StreamStart, held: Pass, *, skips: 
             yield event
     except (*DATABASE_AWAY, SignInNeeded) as error:
         # Ends without `end`: the reader comes back with the id of its last event.
-        log.warning("stream-cut", extra={"fields": {"generation": position.live, "error": type(error).__name__}})
+        log.warning("stream-cut", generation=position.live, error=type(error).__name__)
 
 
 def _follow(position: Position) -> AsyncGenerator[Delta | End, None]:

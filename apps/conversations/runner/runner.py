@@ -6,7 +6,6 @@ It lives in the web process or in a process of its own; what it does is the same
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -23,11 +22,12 @@ from apps.conversations.services import generations, leases, live
 from apps.conversations.services.context import build_context
 from apps.conversations.services.endings import MESSAGE_STATUS, Ending, Lease
 from apps.core.db import in_db
+from apps.core.logs import get_logger
 from apps.providers.base import ChatMessage, ChatProvider, ChatRequest
 from apps.providers.errors import ProviderError
 from apps.streaming.bus import Bus, Event
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 CONTEXT_MESSAGES = 50
 CLAIM_AT_ONCE = 50
 SWEEP_EVERY_BEATS = 15
@@ -108,7 +108,7 @@ class Runner:
             try:
                 await loop()
             except Exception:
-                log.exception("runner-loop-broke", extra={"fields": {"loop": getattr(loop, "__name__", "")}})
+                log.exception("runner-loop-broke", loop=getattr(loop, "__name__", ""))
                 await _wait(self._over, self.limits.heartbeat_seconds)
 
     async def _listen(self) -> None:
@@ -233,7 +233,7 @@ class Runner:
             await in_db(leases.hand_back, lease)
         except Exception:
             # The conversation keeps its first words; the row must not stay running.
-            log.exception("title-broke", extra={"fields": {"generation": str(generation.pk)}})
+            log.exception("title-broke", generation=str(generation.pk))
             await in_db(leases.finish_title, lease, state=GenerationState.FAILED, error_code="internal")
 
     async def _answer(self, generation: Generation, path: list[Message], lease: Lease) -> None:
@@ -263,22 +263,21 @@ class Runner:
             return writer.refused(error)
         except Exception:
             # Whatever broke, the reader gets a sentence and the text is kept; the trace goes to the log.
-            log.exception("answer-broke", extra={"fields": {"generation": str(generation.pk)}})
+            log.exception("answer-broke", generation=str(generation.pk))
             return writer.ended_by(BROKEN)
         return ending
 
     async def _finish(self, ending: Ending, writer: AnswerWriter) -> None:
         """Write the ending, then say so on the bus."""
-        fields = {"fields": {"generation": writer.live.live}}
         try:
             facts = await self._persist(ending)
         except Exception:
             # Something in it can't be stored: the text alone, without its figures, can.
-            log.exception("ending-broke", extra=fields)
+            log.exception("ending-broke", generation=writer.live.live)
             ending = _plain(ending)
             facts = await self._persist(ending)
         if facts is None:
-            log.warning("lease-lost", extra=fields)
+            log.warning("lease-lost", generation=writer.live.live)
             return
         await self.bus.drop(writer.live.live)
         status = MESSAGE_STATUS[GenerationState(ending.state)]
@@ -295,7 +294,7 @@ class Runner:
             except AWAY:
                 if self._over.is_set():
                     raise
-                log.warning("finish-failed", extra={"fields": {"generation": str(ending.lease.generation_id)}})
+                log.warning("finish-failed", generation=str(ending.lease.generation_id))
                 await _wait(self._over, pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
@@ -352,7 +351,7 @@ async def _one_by_one(progress: list[leases.Progress]) -> None:
         try:
             await in_db(leases.keep, [one])
         except Exception:
-            log.exception("checkpoint-broke", extra={"fields": {"generation": str(one.lease.generation_id)}})
+            log.exception("checkpoint-broke", generation=str(one.lease.generation_id))
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> Any:

@@ -6,7 +6,6 @@ No rows yet: providers come from the environment. Talking to a model is the work
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 from dataclasses import dataclass, field
@@ -14,11 +13,12 @@ from dataclasses import dataclass, field
 from django.conf import settings
 
 from apps.core.errors import UnknownModel
+from apps.core.logs import get_logger
 from apps.providers import registry
 from apps.providers.base import ChatProvider, ModelInfo
 from apps.providers.errors import ProviderError
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 FRESH_SECONDS = 60.0
 LIST_TIMEOUT_SECONDS = 3.0
 # A made-up name must not make every request ask the providers.
@@ -133,11 +133,11 @@ async def _list_one(provider: ChatProvider) -> list[AvailableModel]:
         async with asyncio.timeout(LIST_TIMEOUT_SECONDS):
             infos = await provider.list_models()
     except (ProviderError, TimeoutError) as error:
-        log.warning("models-not-listed", extra={"fields": {"provider": provider.slug, "error": type(error).__name__}})
+        log.warning("models-not-listed", provider=provider.slug, error=type(error).__name__)
         return []
     except Exception:
         # A fault of one provider's library must not take the list of all others, and every page, with it.
-        log.exception("models-not-listed", extra={"fields": {"provider": provider.slug}})
+        log.exception("models-not-listed", provider=provider.slug)
         return []
     finally:
         await provider.aclose()

@@ -6,6 +6,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.datastructures import MultiValueDict
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The language models that are to answer: one, and further ones beside it. Empty means not chosen."""
+
+    model: str | None
+    further: list[str]
+
+    @classmethod
+    def read(cls, data: MultiValueDict[str, str]) -> Choice:
+        return cls(data.get("model") or None, [model for model in data.getlist("models") if model])
+
+    def as_words(self) -> dict[str, Any]:
+        """Give what services take: `models` only where there are several, each once."""
+        chosen = list(dict.fromkeys([self.model, *self.further] if self.model else self.further))
+        return {"models": chosen} if len(chosen) > 1 else {"model": next(iter(chosen), None)}
+
 
 @dataclass(frozen=True, slots=True)
 class SendForm:
@@ -14,15 +33,15 @@ class SendForm:
     content: str
     parent_id: str | None
     client_id: str | None
-    model: str | None
+    choice: Choice
 
     @classmethod
-    def read(cls, data: Mapping[str, Any]) -> SendForm:
+    def read(cls, data: MultiValueDict[str, str]) -> SendForm:
         return cls(
             content=with_newlines(data.get("content", "")),
             parent_id=data.get("parent_id") or None,
             client_id=data.get("client_id") or None,
-            model=data.get("model") or None,
+            choice=Choice.read(data),
         )
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.urls import reverse
@@ -50,6 +51,8 @@ class SiblingsView:
     count: int
     previous_url: str
     next_url: str
+    # The page on which they stand side by side; empty where they are no answers to one message.
+    compare_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +75,12 @@ class MessageView:
     created_at: datetime
     # Its address; those of its actions lie below. Resolved once a message: the resolver is slow.
     url: str
+    # The language model that answered, as "provider/id".
+    model: str = ""
     # What is known of the making of an answer: pairs of a name and a value.
     info: Sequence[tuple[str, str]] = ()
+    # Where answers stand side by side, all of them, with the one of the path among them.
+    columns: Sequence[MessageView] = ()
 
     @property
     def is_user(self) -> bool:
@@ -83,6 +90,23 @@ class MessageView:
     def shape(self) -> tuple[bool, ...]:
         """Give what its toolbar depends on: two messages of one shape differ in their addresses alone."""
         return (self.is_user, self.is_writable, self.is_favourite, self.can_regenerate, self.can_continue)
+
+    @property
+    def plain_url(self) -> str:
+        """Give the conversation's page, where nothing is compared."""
+        return compare_url(self.conversation_id, None)
+
+    @property
+    def words(self) -> str:
+        """Say in a word what an answer is doing or how it ended."""
+        if self.live:
+            return _("writing")
+        ended = {
+            MessageStatus.COMPLETE: _("done"),
+            MessageStatus.STOPPED: _("stopped"),
+            MessageStatus.FAILED: _("failed"),
+        }
+        return ended.get(MessageStatus(self.status), _("interrupted"))
 
     @property
     def can_regenerate(self) -> bool:
@@ -100,6 +124,11 @@ class TurnView:
     """A user's message and what answers it; older pages may begin in the middle of one."""
 
     messages: list[MessageView] = field(default_factory=list)
+
+    @property
+    def running(self) -> int:
+        """Count the answers here that are being written."""
+        return sum(bool(one.live) for message in self.messages for one in (message.columns or [message]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +195,7 @@ def present_message(
         is_writable=is_writable,
         created_at=message.created_at,
         url=reverse("conversations:message", args=[message.conversation_id, message.pk]),
+        model=f"{message.provider}/{message.model_id}" if message.model_id else "",
         info=() if is_user or generation else present_info(message),
     )
 
@@ -197,16 +227,23 @@ def present_turns(
     generations: Iterable[Generation] = (),
     names: Mapping[str, str],
     is_writable: bool = True,
+    beside: Mapping[UUID, Sequence[Message]] | None = None,
 ) -> list[TurnView]:
-    """Group messages into turns, oldest first; each message of the user opens one."""
+    """Group messages into turns, oldest first; each message of the user opens one.
+
+    Shape: `beside` maps the id of an answer on the path to all that stand beside one another there.
+    """
     active = {generation.message_id: generation for generation in generations}
     turns: list[TurnView] = []
+
+    def view(message: Message) -> MessageView:
+        return present_message(message, generation=active.get(message.pk), names=names, is_writable=is_writable)
+
     for message in messages:
         if not turns or message.role == Role.USER:
             turns.append(TurnView())
-        generation = active.get(message.pk)
-        view = present_message(message, generation=generation, names=names, is_writable=is_writable)
-        turns[-1].messages.append(view)
+        columns = [view(one) for one in (beside or {}).get(message.pk, ())]
+        turns[-1].messages.append(replace(view(message), columns=columns) if columns else view(message))
     return turns
 
 
@@ -274,7 +311,14 @@ def _siblings(message: Message) -> SiblingsView | None:
         count,
         _select_url(message.conversation_id, message.previous_sibling_id),
         _select_url(message.conversation_id, message.next_sibling_id),
+        compare_url(message.conversation_id, message.parent_id) if message.is_answer and message.parent_id else "",
     )
+
+
+def compare_url(conversation_id: UUID | str, parent_id: UUID | None) -> str:
+    """Give the page on which all answers to a message stand side by side; the conversation's own without one."""
+    url = reverse("conversations:detail", args=[conversation_id])
+    return f"{url}?{urlencode({'compare': parent_id})}" if parent_id else url
 
 
 def _select_url(conversation_id: UUID, message_id: UUID | None) -> str:

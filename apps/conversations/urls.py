@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.conversations.views import conversations, lists, messages, pages
+from apps.conversations.views import asking, conversations, lists, messages, pages
 
 app_name = "conversations"
 CONVERSATION = "c/<str:conversation_id>/"
@@ -28,7 +28,8 @@ urlpatterns = [
     path(f"{CONVERSATION}model/", conversations.model, name="model"),
     path(f"{CONVERSATION}seen/", conversations.seen, name="seen"),
     path(MESSAGE, pages.message, name="message"),
-    path(f"{MESSAGE}regenerate/", messages.message_regenerate, name="message_regenerate"),
+    path(f"{MESSAGE}regenerate/", asking.message_regenerate, name="message_regenerate"),
+    path(f"{MESSAGE}ask/", asking.message_ask, name="message_ask"),
     path(f"{MESSAGE}edit/", messages.message_edit, name="message_edit"),
     path(f"{MESSAGE}continue/", messages.message_continue, name="message_continue"),
     path(f"{MESSAGE}select/", messages.message_select, name="message_select"),

@@ -1,8 +1,10 @@
 // @ts-check
 /** What other tabs and devices wrote in the conversation on screen is fetched and shown where it goes on from here. */
+import { closeColumns } from "bough/columns";
 import { BOUGH, HTMX, emit, on } from "bough/events";
+import { ask } from "bough/http";
 import { fetchArticle, refresh } from "bough/messages";
-import { article, articles, conversationId, enliven, find, turns } from "bough/page";
+import { address, article, articles, conversationId, enliven, find, fragment, path, turns } from "bough/page";
 
 const MINE_FOR = 5000;
 /** Sends of our own under way: their answers bring the same articles as the frames. */
@@ -58,6 +60,8 @@ function isMine(id) {
 
 /** Show messages made elsewhere, oldest first. @param {string[]} ids */
 async function arrived(ids) {
+  // A question and several answers.
+  if (ids.length > 2 && !ids.some((id) => article(id) || mine.has(id))) return showTurn(ids);
   for (const id of ids) {
     if (isMine(id)) continue;
     if (article(id)) await refresh(id);
@@ -70,15 +74,31 @@ async function show(id) {
   const fresh = await fetchArticle(id);
   if (!fresh || fresh === "gone" || article(id)) return;
   const parent = fresh.dataset.parent ?? "";
-  if (parent === (articles().at(-1)?.dataset.message ?? "")) return append(fresh);
+  if (parent === (path().at(-1)?.dataset.message ?? "")) return append(fresh);
   // Another version exists now: the one shown learns its number.
   const sibling = articles().find((node) => (node.dataset.parent ?? "") === parent);
   if (sibling?.dataset.message) await refresh(sibling.dataset.message);
 }
 
+/** A turn that several models answer is drawn by the server. @param {string[]} ids */
+async function showTurn(ids) {
+  const conversation = conversationId();
+  const reply = await ask(address.conversation(conversation));
+  if (!reply.ok || conversation !== conversationId() || article(ids[0])) return;
+  const question = find(`#m-${ids[0]}`, fragment(reply.text));
+  const parent = question?.dataset.parent ?? "";
+  if (!question || parent !== (path().at(-1)?.dataset.message ?? "")) return show(ids[0]);
+  const turn = question.closest(".turn");
+  closeColumns();
+  turns()?.append(turn);
+  enliven(turn);
+  emit(BOUGH.changed, { ids });
+}
+
 /** Put an article at the end of the path. @param {HTMLElement} fresh */
 function append(fresh) {
   const opensTurn = fresh.dataset.role === "user";
+  if (opensTurn) closeColumns();
   let turn = opensTurn ? null : find("#turns > .turn:last-of-type");
   if (!turn) {
     turn = document.createElement("section");

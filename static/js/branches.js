@@ -5,31 +5,43 @@ import { articles, find, scroller } from "bough/page";
 import { drift } from "bough/position";
 
 /**
- * What changes the path: the message's parent (all its versions have the same), where it stood, which arrow was pressed.
- * @typedef {{parent: string, top: number, direction: string, anchored: boolean}} Switch
+ * What changes the path: the message's parent (all its versions have the same), where it stood, which control was pressed,
+ * how far answers side by side were scrolled.
+ * @typedef {{parent: string, top: number, control: string, anchored: boolean, across: number}} Switch
  */
+/** What takes the focus after a control that may not be there any more. @type {Record<string, string>} */
+const INSTEAD = { next: "previous", previous: "next", compare: "close", close: "compare" };
+const MARGIN = 72;
 /** @type {Switch | null} */
 let switching = null;
 
 function asked({ detail }) {
   const control = /** @type {HTMLElement | null} */ (detail.elt);
-  const message = control?.closest?.("article.message");
-  if (!control || !message || detail.target?.id !== "turns") return;
+  const place = control?.closest?.("article.message, .column, .beside");
+  const message = place?.matches("article") ? place : find("article.message", place ?? undefined);
+  if (!control || !place || !message || detail.target?.id !== "turns") return;
   switching = {
     parent: message.getAttribute("data-parent") ?? "",
-    top: message.getBoundingClientRect().top,
-    direction: control.dataset.version ?? "",
+    // A new answer begins at the top, however far down one read the old one.
+    top: control.closest(".ask-form") ? topOf(scroller()) : message.getBoundingClientRect().top,
+    control: control.dataset.version ?? "",
+    across: find(".columns", message.closest(".beside") ?? document.createElement("i"))?.scrollLeft ?? 0,
     anchored: Boolean(document.querySelector("#turns > .turn[data-live]:last-of-type")),
   };
 }
 
+/** @param {Element | null} area */
+const topOf = (area) => (area?.getBoundingClientRect().top ?? 0) + MARGIN;
+
 function settled({ detail }) {
   if (!switching || !detail.targets.includes("turns")) return;
-  const { parent, top, direction, anchored } = switching;
+  const { parent, top, control, anchored, across } = switching;
   switching = null;
   const message = articles().find((node) => (node.dataset.parent ?? "") === parent);
   const turn = message?.closest(".turn:last-of-type");
   if (!message) return;
+  const columns = message.closest(".columns");
+  if (columns) columns.scrollLeft = across;
   layOut();
   if (anchored) document.querySelector("#turns > .turn:last-of-type")?.setAttribute("data-live", "");
   const left = place(message, top);
@@ -38,7 +50,7 @@ function settled({ detail }) {
     turn.setAttribute("data-live", "");
     if (place(message, top) >= left) turn.removeAttribute("data-live");
   }
-  if (direction) focusArrow(message, direction);
+  if (control) focusControl(message.closest(".beside") ?? message, control);
 }
 
 /** New articles have a guessed height until they are on screen: let them have their own, for good. */
@@ -65,11 +77,10 @@ function place(message, top) {
   return Math.abs(drift(top, message.getBoundingClientRect().top));
 }
 
-/** @param {HTMLElement} message @param {string} direction */
-function focusArrow(message, direction) {
-  const arrows = [direction, direction === "next" ? "previous" : "next"];
-  const arrow = arrows.map((one) => find(`[data-version=${one}]:not(:disabled)`, message)).find(Boolean);
-  arrow?.focus({ preventScroll: true });
+/** @param {Element} place @param {string} control */
+function focusControl(place, control) {
+  const shown = [control, INSTEAD[control]].map((one) => find(`[data-version="${one}"]:not(:disabled)`, place));
+  shown.find((one) => one?.checkVisibility())?.focus({ preventScroll: true });
 }
 
 /** A switch that failed leaves everything where it is. */

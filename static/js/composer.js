@@ -1,8 +1,9 @@
 // @ts-check
 /** The box: Enter sends, it grows with its text, an empty one recalls earlier prompts; Send becomes Stop while an answer runs. */
-import { BOUGH, HTMX, on } from "bough/events";
+import { BOUGH, on } from "bough/events";
 import { composing } from "bough/keys";
-import { articles, box, composer, find, liveArticles } from "bough/page";
+import { articles, box, composer, find, liveArticles, path } from "bough/page";
+import { say } from "bough/words";
 
 const LINES = 8;
 const grows = typeof CSS !== "undefined" && CSS.supports("field-sizing", "content");
@@ -78,15 +79,19 @@ function typed(event) {
 export function refreshComposer() {
   const form = composer();
   if (!form) return;
-  const running = liveArticles().length > 0;
+  const live = liveArticles().length;
+  const running = live > 0;
   form.toggleAttribute("data-running", running);
   form.toggleAttribute("data-busy", running);
   const stop = find("[data-action=stop]", form);
   const send = find("[data-action=send]", form);
-  if (stop) stop.hidden = !running;
+  if (stop) {
+    stop.hidden = !running;
+    find(".label", stop).textContent = say(live > 1 ? "stop_all" : "stop");
+  }
   if (send) send.hidden = running;
   const parent = find("input[name=parent_id]", form);
-  const last = articles().at(-1)?.dataset.message;
+  const last = path().at(-1)?.dataset.message;
   if (parent && last) parent.value = last;
 }
 
@@ -105,14 +110,7 @@ function focusFirst() {
   if (matchMedia("(hover: hover) and (pointer: fine)").matches) box()?.focus({ preventScroll: true });
 }
 
-/** Who answers anew is who is chosen below, also where the server was not told yet. */
-function configuring({ detail }) {
-  const chosen = find("#composer select[name=model]")?.value;
-  if (chosen && detail.elt.matches?.("[data-action=regenerate]")) detail.parameters.model = chosen;
-}
-
 export function mount() {
-  on(HTMX.configRequest, configuring);
   on("keydown", pressed);
   on("input", typed);
   on("click", starter);

@@ -32,7 +32,7 @@ function focusAfter(selector) {
 function pressed(event) {
   if (composing(event)) return;
   const target = event.target;
-  const form = target.closest?.(".edit-form, [role=alertdialog]");
+  const form = target.closest?.(".edit-form, .ask-form, [role=alertdialog]");
   if (!form) return;
   if (event.key === "Escape" && unchanged(form)) {
     event.preventDefault();

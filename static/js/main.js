@@ -4,6 +4,7 @@ import { mount as announce } from "bough/announce";
 import { mount as arrivals } from "bough/arrivals";
 import { mount as branches } from "bough/branches";
 import { mount as clipboard } from "bough/clipboard";
+import { mount as columns } from "bough/columns";
 import { mount as composer } from "bough/composer";
 import { mount as connection } from "bough/connection";
 import { mount as csrf } from "bough/csrf";
@@ -13,6 +14,7 @@ import { mount as editing } from "bough/editing";
 import { mount as errors } from "bough/errors";
 import { mount as menus } from "bough/menus";
 import { mount as messages } from "bough/messages";
+import { mount as models } from "bough/models";
 import { mount as opening } from "bough/opening";
 import { mount as polling } from "bough/polling";
 import { mount as progress } from "bough/progress";
@@ -35,6 +37,6 @@ import { mount as toasts } from "bough/toasts";
 document.documentElement.classList.add("js");
 
 // Order matters where modules hear the same event: what paints comes before what tells about it, the socket last.
-const modules = [swaps, csrf, errors, dialogs, connection, stream, messages, arrivals, progress, announce, polling, stopping, sending, queue, drafts, composer];
+const modules = [swaps, csrf, errors, dialogs, connection, stream, messages, arrivals, progress, announce, polling, stopping, sending, queue, drafts, composer, models, columns];
 modules.push(opening, editing, scroll, clipboard, menus, branches, sidebar, rows, seen, rename, shortcuts, theme, toasts, socket);
 for (const mount of modules) mount();

@@ -39,6 +39,12 @@ export async function refresh(message) {
   emit(BOUGH.changed, { ids: [message] });
 }
 
+/** Which answers stand side by side, and which of them the path goes through, the server knows. @param {Element} place */
+function again(place) {
+  const htmx = /** @type {any} */ (window).htmx;
+  htmx.ajax("GET", location.pathname + location.search, { source: place, target: "#turns", select: "#turns > *", swap: "innerHTML" });
+}
+
 /** @param {Element} from @param {Element} to @param {string} name */
 function copyAttribute(from, to, name) {
   const value = from.getAttribute(name);
@@ -58,6 +64,8 @@ function swapPiece(shown, fresh, selector) {
 
 /** A message that is gone takes what stands below it along. @param {HTMLElement} shown */
 function removeFrom(shown) {
+  const place = shown.closest(".beside");
+  if (place) return again(place);
   const all = articles();
   for (const node of all.slice(all.indexOf(shown))) node.remove();
   for (const turn of document.querySelectorAll("#turns > .turn:not(:has(article))")) turn.remove();

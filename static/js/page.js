@@ -28,6 +28,8 @@ export const userId = () => document.body.dataset.user || "me";
 export const article = (message) => document.getElementById(`m-${message}`);
 /** @returns {HTMLElement[]} */
 export const articles = () => Array.from(document.querySelectorAll("#turns article.message[data-message]"));
+/** @returns {HTMLElement[]} The same along the path: of answers side by side the one that it goes through. */
+export const path = () => articles().filter((node) => !node.closest(".column:not([data-current])"));
 /** @returns {HTMLElement[]} Answers on screen that are being written. */
 export const liveArticles = () => articles().filter((node) => node.hasAttribute("data-live"));
 

@@ -2,6 +2,7 @@
 /** From the box to the server: the message shows at once, its text comes back if anything fails. */
 import { announce } from "bough/announce";
 import { hold, release } from "bough/arrivals";
+import { closeColumns } from "bough/columns";
 import { fill, grow, refreshComposer } from "bough/composer";
 import { joined } from "bough/draft_book";
 import { keepUnderway, settle } from "bough/drafts";
@@ -62,6 +63,7 @@ function accepted(form, bubble, reply) {
   const fresh = fragment(reply.text);
   const ids = Array.from(fresh.querySelectorAll("article[data-message]"), (node) => node.getAttribute("data-message") ?? "");
   for (const turn of document.querySelectorAll("#turns > .turn[data-live]")) turn.removeAttribute("data-live");
+  closeColumns();
   const added = Array.from(fresh.children);
   if (bubble) bubble.replaceWith(...added);
   else turns()?.append(...added);

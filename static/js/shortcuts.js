@@ -2,7 +2,7 @@
 /** Shortcuts: one registry, used by the handler and by the dialog that lists them. */
 import { BOUGH, on } from "bough/events";
 import { composing, matches, spelled } from "bough/keys";
-import { articles, box, find, liveArticles } from "bough/page";
+import { box, find, liveArticles, path } from "bough/page";
 import { stop } from "bough/stopping";
 import { openDialog } from "bough/dialogs";
 import { say } from "bough/words";
@@ -22,7 +22,7 @@ const press = (selector, root) => {
 
 /** The last message of a role that offers an action. @param {string} role @param {string} selector */
 function pressOnLast(role, selector) {
-  const last = articles().filter((node) => node.dataset.role === role).at(-1);
+  const last = path().filter((node) => node.dataset.role === role).at(-1);
   return last ? press(selector, last) : false;
 }
 

@@ -11,38 +11,43 @@ import { say } from "bough/words";
 /** A double click on Send must not be a Stop. */
 const GUARD = 400;
 let sentAt = -GUARD;
-let stopping = false;
+/** What is being stopped: generations, or empty for all. @type {Set<string>} */
+const stopping = new Set();
 
-/** Ask the server to stop what is being written on screen. */
-export async function stop() {
-  const live = liveArticles();
+/**
+ * Ask the server to stop what is being written on screen.
+ * @param {string} [generation] only this one
+ */
+export async function stop(generation = "") {
+  const live = liveArticles().filter((node) => !generation || node.dataset.live === generation);
   const conversation = conversationId();
-  if (!live.length || stopping || !conversation || performance.now() - sentAt < GUARD) return;
-  stopping = true;
+  if (!live.length || stopping.has(generation) || !conversation || performance.now() - sentAt < GUARD) return;
+  stopping.add(generation);
   const messages = live.map((node) => node.dataset.message ?? "");
   announce(say("stopping"));
   emit(BOUGH.stopping, { messages, failed: false });
   box()?.focus({ preventScroll: true });
-  const heard = await insist(conversation);
-  stopping = false;
-  if (!heard) failed(messages);
+  const heard = await insist(conversation, generation);
+  stopping.delete(generation);
+  if (!heard) failed(messages, generation);
 }
 
-/** @param {string} conversation @returns {Promise<boolean>} */
-async function insist(conversation) {
+/** @param {string} conversation @param {string} generation @returns {Promise<boolean>} */
+async function insist(conversation, generation) {
   for (const wait of STOP_WAITS) {
     await new Promise((resolve) => setTimeout(resolve, wait));
-    const reply = await ask(address.stop(conversation), { method: "POST", body: new URLSearchParams(), timeout: 5000 });
+    const body = new URLSearchParams(generation ? { generation } : {});
+    const reply = await ask(address.stop(conversation), { method: "POST", body, timeout: 5000 });
     if (reply.ok || reply.status === 404) return true;
   }
   return false;
 }
 
-/** @param {string[]} messages */
-function failed(messages) {
+/** @param {string[]} messages @param {string} generation */
+function failed(messages, generation) {
   emit(BOUGH.stopping, { messages, failed: true });
   alert(say("stop_failed"));
-  toast({ text: say("stop_failed"), error: true, action: say("retry"), run: () => void stop() });
+  toast({ text: say("stop_failed"), error: true, action: say("retry"), run: () => void stop(generation) });
 }
 
 /** Take a press of Stop, or the form behind it. */
@@ -51,9 +56,10 @@ function asked(event) {
   const submitter = event.submitter;
   const button = event.type === "submit" ? submitter : target.closest?.("[data-action=stop]");
   if (!button?.closest?.("[data-action=stop]")) return;
+  const { value } = button.closest("[data-action=stop]");
   event.preventDefault();
   event.stopImmediatePropagation();
-  void stop();
+  void stop(value);
 }
 
 function sent() {

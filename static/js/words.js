@@ -9,6 +9,7 @@ const ENGLISH = {
   announce_stopped: "Stopped",
   announce_failed: "The answer failed",
   announce_interrupted: "The answer was interrupted; the text so far is kept",
+  announce_of: "{name}: {words}",
   blank: "Write a message first.",
   cancel: "Cancel",
   close: "Close",
@@ -41,6 +42,7 @@ const ENGLISH = {
   pill_updated: "Updated: reload",
   queued: "Will be sent when the answer ends",
   reload: "Reload",
+  remove_model: "Remove {name}",
   response_ready: "Answer ready: {title}",
   retry: "Retry",
   sending: "Sending…",
@@ -64,10 +66,17 @@ const ENGLISH = {
   state_retries: "Trying again",
   state_retrying: "Trying again in {seconds} s",
   state_waiting: "Still waiting for the model ({seconds} s)",
+  stop: "Stop",
+  stop_all: "Stop all",
   stop_failed: "Couldn't reach the server; the answer goes on there.",
   stopping: "Stopping…",
   switch_failed: "Couldn't switch. You are where you were.",
   undo: "Undo",
+  word_complete: "done",
+  word_failed: "failed",
+  word_interrupted: "interrupted",
+  word_stopped: "stopped",
+  word_writing: "writing",
 };
 
 /** @type {Record<string, string> | null} */

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import Exists, OuterRef
 
 from apps.accounts.models import User
 from apps.conversations.models import Conversation, Generation, Message, Role
@@ -16,6 +17,7 @@ from apps.core.ids import parse_id
 
 ROWS = 40
 MOST_PINNED = 100
+MOST_BESIDE = 8
 
 ROLES_BELOW = """
 WITH RECURSIVE below (run_id, from_depth) AS (
@@ -81,6 +83,28 @@ def read_message(
     paths.attach_siblings([message])
     active = generations.active_answers(user=user, conversation_id=conversation.pk)
     return conversation, message, next((one for one in active if one.message_id == message.pk), None)
+
+
+def read_answers(answer: Message) -> list[Message]:
+    """Read an answer and those beside it, each with its place: the newest eight, in the order of siblings.
+
+    Shape: the given one is among them, however old. Effects: two queries.
+    """
+    beside = Message.objects.standing().filter(
+        conversation_id=answer.conversation_id, parent_id=answer.parent_id, role=Role.ASSISTANT
+    )
+    newest = list(beside.exclude(pk=answer.pk).order_by("-created_at", "-id")[: MOST_BESIDE - 1])
+    found = sorted([answer, *newest], key=lambda one: (one.created_at, one.pk))
+    paths.attach_siblings(found)
+    return found
+
+
+def is_one_of_several(answer: Message) -> bool:
+    """Tell whether other models were asked together with the one of this answer. Effects: one query."""
+    # By way of the siblings, for batches have no index.
+    others = Generation.objects.answers().filter(batch=OuterRef("batch"), message__parent_id=answer.parent_id)
+    others = others.filter(message__deletion__isnull=True).exclude(message_id=answer.pk)
+    return Generation.objects.answers().filter(Exists(others), message_id=answer.pk).exists()
 
 
 def count_below(*, user: User, conversation_id: str | UUID, message_id: str | UUID) -> Counted:

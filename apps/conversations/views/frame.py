@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from functools import wraps
 from typing import Any
+from urllib.parse import SplitResult, parse_qs, urlsplit
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -25,7 +26,7 @@ from apps.conversations.models import Conversation, Message
 from apps.conversations.services import overview
 from apps.core.errors import DomainError
 from apps.core.http import error_response, is_htmx
-from apps.core.ids import new_id
+from apps.core.ids import new_id, parse_id
 from apps.models.services import catalogue
 
 DEMO = "demo"
@@ -67,8 +68,11 @@ class ComposerView:
     parent_id: UUID | None
     content: str
     model: str
+    # Those asked beside it, as the form was sent; a page begins with none.
+    further: Sequence[str]
     models: list[presenters.ModelGroup]
-    is_running: bool
+    # How many answers on the page are being written.
+    running: int
     is_demo_only: bool
 
 
@@ -96,7 +100,8 @@ def present_composer(
     *,
     leaf: Message | None = None,
     content: str = "",
-    is_running: bool = False,
+    further: Sequence[str] = (),
+    running: int = 0,
 ) -> ComposerView:
     """Prepare the composer; the model chosen is the conversation's, else the one that answered last, else the default."""
     models = catalogue.available()
@@ -108,8 +113,9 @@ def present_composer(
         parent_id=leaf.pk if leaf else None,
         content=content,
         model=_chosen(conversation, leaf, [model.model_id for model in models]),
+        further=further,
         models=presenters.group_models(models),
-        is_running=is_running,
+        running=running,
         is_demo_only=all(model.provider == DEMO for model in models),
     )
 
@@ -141,6 +147,19 @@ def back(request: HttpRequest, fallback: str) -> HttpResponse:
         target, allowed_hosts={request.get_host()}, require_https=request.is_secure()
     )
     return see_other(target if ours else fallback)
+
+
+def came_from(request: HttpRequest) -> SplitResult:
+    """Give the address of the page on which a button was pressed, as htmx or the form says it; empty where neither does."""
+    return urlsplit(request.headers.get("HX-Current-URL", "") or request.POST.get("next", ""))
+
+
+def compared(request: HttpRequest) -> UUID | None:
+    """Give the message whose answers are to stand side by side: as the form names it, else as the page it came from."""
+    named = request.POST.get("compare")
+    if named is None:
+        named = parse_qs(came_from(request).query).get("compare", [""])[0]
+    return parse_id(named) if named else None
 
 
 def see_other(target: str) -> HttpResponse:

@@ -1,8 +1,6 @@
-"""What a person does with messages: send, stop, regenerate, edit, continue, choose, delete, fork, mark."""
+"""What a person does with messages: send, stop, edit, continue, choose, delete, fork, mark. Asking anew is `asking`."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from django.http import HttpResponse
 from django.urls import reverse
@@ -33,7 +31,7 @@ def send(request: frame.SignedInRequest, conversation_id: str | None = None) -> 
             content=form.content,
             parent_id=form.parent_id,
             client_id=form.client_id,
-            model=form.model,
+            **form.choice.as_words(),
         )
     except DomainError as error:
         return _refused(request, conversation_id, form, error)
@@ -52,19 +50,6 @@ def stop(request: frame.SignedInRequest, conversation_id: str) -> HttpResponse:
     if is_htmx(request):
         return HttpResponse(status=204)
     return frame.see_other(reverse("conversations:detail", args=[conversation_id]))
-
-
-@require_POST
-@frame.keeps_page
-def message_regenerate(request: frame.SignedInRequest, conversation_id: str, message_id: str) -> HttpResponse:
-    """Begin another answer beside this one."""
-    sent = messages.regenerate(
-        user=request.user,
-        conversation_id=conversation_id,
-        message_id=message_id,
-        model=request.POST.get("model") or None,
-    )
-    return _path(request, conversation_id, sent.answers[0].pk)
 
 
 @require_http_methods(GET_AND_POST)
@@ -87,7 +72,7 @@ def message_edit(request: frame.SignedInRequest, conversation_id: str, message_i
     except DomainError as error:
         return _editor(request, conversation_id, message_id, content=form.content, error=error)
     if isinstance(outcome, answers.Sent):
-        return _path(request, conversation_id, (outcome.user_message or outcome.answers[0]).pk)
+        return pages.show_path(request, conversation_id, (outcome.user_message or outcome.answers[0]).pk)
     return _article(request, conversation_id, message_id)
 
 
@@ -104,7 +89,7 @@ def message_continue(request: frame.SignedInRequest, conversation_id: str, messa
 def message_select(request: frame.SignedInRequest, conversation_id: str, message_id: str) -> HttpResponse:
     """Go to the path through this message."""
     branches.select(user=request.user, conversation_id=conversation_id, message_id=message_id)
-    return _path(request, conversation_id, message_id)
+    return pages.show_path(request, conversation_id, message_id)
 
 
 @require_http_methods(GET_AND_POST)
@@ -117,7 +102,7 @@ def message_delete(request: frame.SignedInRequest, conversation_id: str, message
     words = ngettext("%(count)d message deleted.", "%(count)d messages deleted.", deleted.count)
     undo = reverse("conversations:message_restore", args=[conversation_id, message_id])
     frame.notice(request, words % {"count": deleted.count}, undo=undo)
-    return _path(request, conversation_id, deleted.leaf.pk if deleted.leaf else None)
+    return pages.show_path(request, conversation_id, deleted.leaf.pk if deleted.leaf else None)
 
 
 @require_POST
@@ -125,7 +110,7 @@ def message_delete(request: frame.SignedInRequest, conversation_id: str, message
 def message_restore(request: frame.SignedInRequest, conversation_id: str, message_id: str) -> HttpResponse:
     """Undo a deletion."""
     branches.restore_message(user=request.user, conversation_id=conversation_id, message_id=message_id)
-    return _path(request, conversation_id, message_id)
+    return pages.show_path(request, conversation_id, message_id)
 
 
 @require_POST
@@ -166,7 +151,12 @@ def _sent(request: frame.SignedInRequest, sent: answers.Sent, *, is_new: bool, m
         return frame.see_other(f"{target}#m-{sent.user_message.pk if sent.user_message else ''}")
     shown = [message for message in (sent.user_message, *sent.answers) if message is not None]
     paths.attach_siblings(shown)
-    turns = presenters.present_turns(shown, generations=sent.generations, names=frame.model_names())
+    turns = presenters.present_turns(
+        [message for message in shown if message not in sent.answers[1:]],
+        generations=sent.generations,
+        names=frame.model_names(),
+        beside={sent.answers[0].pk: sent.answers} if len(sent.answers) > 1 else {},
+    )
     response = render_page(request, "conversations/_sent.html", {"turns": turns, "notice": words})
     response["X-Bough-Conversation"] = str(conversation.pk)
     if is_new:
@@ -181,29 +171,29 @@ def _refused(
     if is_htmx(request):
         return error_response(request, error)
     if conversation_id is None:
-        page = pages.start_page(request, content=form.content, error=error.text, status=error.status)
+        page = pages.start_page(
+            request, content=form.content, further=form.choice.further, error=error.text, status=error.status
+        )
         return say_when(page, error)
     # Raises NotFound again where there is nothing to show the text on.
     conversation = conversations.get(user=request.user, conversation_id=conversation_id)
     path = paths.path_page(conversation=conversation)
     page = pages.conversation_page(
-        request, conversation, path, content=form.content, error=error.text, status=error.status
+        request,
+        conversation,
+        path,
+        content=form.content,
+        further=form.choice.further,
+        error=error.text,
+        status=error.status,
     )
     return say_when(page, error)
-
-
-def _path(request: frame.SignedInRequest, conversation_id: str, message_id: Any) -> HttpResponse:
-    """Answer with the path on which the owner stands now."""
-    if is_htmx(request):
-        return pages.path_part(request, conversation_id, through=message_id)
-    anchor = f"#m-{message_id}" if message_id else ""
-    return frame.see_other(f"{reverse('conversations:detail', args=[conversation_id])}{anchor}")
 
 
 def _article(request: frame.SignedInRequest, conversation_id: str, message_id: str) -> HttpResponse:
     """Answer with one message as it is now."""
     if not is_htmx(request):
-        return _path(request, conversation_id, message_id)
+        return pages.show_path(request, conversation_id, message_id)
     found = overview.read_message(user=request.user, conversation_id=conversation_id, message_id=message_id)
     return pages.article(request, *found)
 

@@ -4,6 +4,7 @@ import re
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import environ
@@ -137,6 +138,16 @@ TEMPLATES = [
     }
 ]
 
+
+def pooled(database: dict[str, Any]) -> dict[str, Any]:
+    """Give the settings of a PostgreSQL database with our pool; what its address says beside (sslmode, …) stays."""
+    # Executor threads (8) and request threads (16) share the pool. A server that is away is asked anew by each who needs
+    # it: with psycopg's ever longer pauses, half a minute's outage would cost another half.
+    pool = {"min_size": 1, "max_size": 24, "timeout": 3, "reconnect_timeout": 1}
+    options = {"connect_timeout": 5, **database.get("OPTIONS", {}), "pool": pool}
+    return {**database, "ENGINE": "apps.core.postgres", "OPTIONS": options, "CONN_MAX_AGE": 0}
+
+
 # --- storage -------------------------------------------------------------------------------------------------
 DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'bough.sqlite3'}")}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
@@ -151,10 +162,7 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # A thread keeps its connection (core/db.py).
     DATABASES["default"]["CONN_MAX_AGE"] = None
 else:
-    # Executor threads (8) and request threads (16) share the pool.
-    # What DATABASE_URL says beside (sslmode, a socket's folder) stays.
-    DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {"min_size": 1, "max_size": 24, "timeout": 10}
-    DATABASES["default"]["CONN_MAX_AGE"] = 0
+    DATABASES["default"] = pooled(DATABASES["default"])
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 STATIC_URL = "/static/"

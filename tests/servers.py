@@ -182,7 +182,7 @@ class PostgresServer:
     def cut(self, database: str) -> int:
         """Cut every connection to a database and say how many there were."""
         words = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '%s'"
-        return int(self.query(words % database)[0][0])
+        return int(self.query(words % database, "template1")[0][0])
 
     def _answers(self) -> bool:
         with contextlib.suppress(psycopg.OperationalError):

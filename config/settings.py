@@ -185,6 +185,42 @@ if GENERATIONS_HOST not in ("inline", "external"):
     refuse(f"BOUGH_GENERATIONS is inline or external, not {GENERATIONS_HOST!r}.")
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
+# --- jobs: what the commands `celery -A config worker` and `beat` read ------------------------------------------
+BROKER_DIR = DATA_DIR / "broker"
+CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1) or "filesystem://localhost"
+if REDIS_URL:
+    # What a worker took and did not finish within the hour goes to another one.
+    CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3_600, "global_keyprefix": "bough:jobs:"}
+else:
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        "data_folder_in": str(BROKER_DIR / "messages"),
+        "data_folder_out": str(BROKER_DIR / "messages"),
+        "control_folder": str(BROKER_DIR / "control"),
+        "polling_interval": 0.05,
+    }
+if REDIS_URL.startswith("rediss://"):
+    CELERY_BROKER_USE_SSL = {"ssl_cert_reqs": "required"}
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_DEFAULT_QUEUE = "bough"
+CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TIMEZONE = "UTC"
+CELERY_ENABLE_UTC = True
+# Rows say what was done and what is to do; a task's result is nobody's business.
+CELERY_TASK_IGNORE_RESULT = True
+# A task may run again: acknowledged once it is done, given back when the broker goes away amid it. One that killed
+# its worker is not tried again, so that it can't kill the next one, too.
+CELERY_TASK_ACKS_LATE = True
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# Threads: one small process, which a signal to its whole group does not tear apart as it does a forking one. They
+# know no time limits, so a service that a task calls works in bounded steps.
+CELERY_WORKER_POOL = "threads"
+CELERY_WORKER_CONCURRENCY = 4
+CELERY_WORKER_REDIRECT_STDOUTS = False
+# In memory: a file of last times would have to be kept, and could break. The schedule is in config/celery.py.
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
+
 # --- sign-in -------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
 # One backend, one hash: a second one would answer unknown names in another time than known ones.

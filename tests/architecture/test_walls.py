@@ -12,6 +12,7 @@ DOORS = {
     "views",
     "api",
     "consumers.py",
+    "tasks.py",
     "management",
     "presenters.py",
     "forms.py",

@@ -30,9 +30,15 @@ ListLimit = Annotated[int, clamped(1, 100)]
 
 
 def answering(conversations: Sequence[Conversation]) -> dict[UUID, UUID]:
-    """Find the messages being written, by conversation. Effects: one query."""
+    """Find the message being written, by conversation: where the owner stands, else the first. Effects: one query."""
     active = reading.active_in([str(conversation.pk) for conversation in conversations])
-    return {UUID(pk): UUID(answers[0].message_id) for pk, answers in active.items()}
+    found = {}
+    for conversation in conversations:
+        ids = [UUID(answer.message_id) for answer in active.get(str(conversation.pk), ())]
+        if ids:
+            leaf = conversation.active_leaf_id
+            found[conversation.pk] = leaf if leaf in ids else ids[0]
+    return found
 
 
 def chat_of(conversation: Conversation) -> Chat:

@@ -18,6 +18,7 @@ from apps.conversations.schemas.messages import (
     Branches,
     Deleted,
     Edit,
+    GoingOn,
     Leaf,
     MessageChanges,
     MessageOut,
@@ -74,7 +75,7 @@ def message_list(
 @router.post(
     "/chats/{chat_id}/messages",
     response=ANSWERS,
-    summary="Send a message and begin its answer",
+    summary="Send a message and begin its answer, or one by each of several models",
     openapi_extra=MAY_STREAM,
 )
 def message_send(request: HttpRequest, chat_id: str, given: NewMessage) -> HttpResponseBase | Status[Started]:
@@ -84,7 +85,8 @@ def message_send(request: HttpRequest, chat_id: str, given: NewMessage) -> HttpR
         content=given.content,
         parent_id=given.parent_id,
         client_id=given.client_id,
-        model=given.model_id,
+        model=given.model,
+        models=given.models,
     )
     return started_response(request, sent, stream=given.stream)
 
@@ -92,14 +94,16 @@ def message_send(request: HttpRequest, chat_id: str, given: NewMessage) -> HttpR
 @router.post(
     "/chats/{chat_id}/messages/{message_id}/regenerate",
     response=ANSWERS,
-    summary="Begin another answer",
+    summary="Begin another answer, or several",
     openapi_extra=MAY_STREAM,
 )
 def message_regenerate(
     request: HttpRequest, chat_id: str, message_id: str, given: Again | None = None
 ) -> HttpResponseBase | Status[Started]:
     given = given or Again()
-    sent = messages.regenerate(user=caller(request), conversation_id=chat_id, message_id=message_id, model=given.model)
+    sent = messages.regenerate(
+        user=caller(request), conversation_id=chat_id, message_id=message_id, model=given.model, models=given.models
+    )
     return started_response(request, sent, stream=given.stream)
 
 
@@ -110,9 +114,9 @@ def message_regenerate(
     openapi_extra=MAY_STREAM,
 )
 def message_continue(
-    request: HttpRequest, chat_id: str, message_id: str, given: Again | None = None
+    request: HttpRequest, chat_id: str, message_id: str, given: GoingOn | None = None
 ) -> HttpResponseBase | Status[Started]:
-    given = given or Again()
+    given = given or GoingOn()
     sent = messages.continue_answer(
         user=caller(request), conversation_id=chat_id, message_id=message_id, model=given.model
     )
@@ -135,6 +139,7 @@ def message_edit(
         content=given.content,
         mode=given.mode,
         model=given.model,
+        models=given.models,
     )
     if isinstance(edited, Message):
         return Status(200, one_message_out(edited))

@@ -47,7 +47,7 @@ class Generation(models.Model):
     state = models.CharField(max_length=12, choices=GenerationState, default=GenerationState.QUEUED)
     # Which try this is; with lease_owner it fences off a runner that lost its lease.
     attempt = models.PositiveSmallIntegerField(default=0)
-    # Several models answering one message share a batch; rank 0 holds the conversation's one place.
+    # Several models answering one message share a batch; rank is their order. A continuation is a batch of its own.
     batch = models.UUIDField(default=new_id)
     rank = models.PositiveSmallIntegerField(default=0)
     # {"model": "provider/id", "continuation": bool}: what was asked for.
@@ -77,11 +77,12 @@ class Generation(models.Model):
             models.UniqueConstraint(
                 fields=["message"], name="generation_one_active_per_message", condition=Q(state__in=ACTIVE_STATES)
             ),
-            # One batch of answers per conversation at a time.
+            # One batch of answers per conversation at a time: two that begin at once would share rank 0. All its ranks
+            # are in here, for the question before each act whether any of them is active (access.ACTIVE_BATCH).
             models.UniqueConstraint(
-                fields=["conversation"],
+                fields=["conversation", "rank"],
                 name="generation_one_active_batch",
-                condition=Q(state__in=ACTIVE_STATES, purpose=Purpose.ANSWER, rank=0),
+                condition=Q(state__in=ACTIVE_STATES, purpose=Purpose.ANSWER),
             ),
         ]
         indexes = [

@@ -13,8 +13,11 @@ from pydantic import Field
 from apps.conversations.models import Message, MessageStatus
 from apps.conversations.models.message import joined_text
 from apps.conversations.schemas.base import Answer, Given, later
+from apps.conversations.services.batches import MOST_MODELS
 
 ModelId = Annotated[str, Field(max_length=300)]
+# How many may be named is said by the service, in words of its own, and described here.
+Models = Annotated[list[ModelId], Field(json_schema_extra={"minItems": 1, "maxItems": MOST_MODELS})]
 RoleName = Literal["system", "user", "assistant", "tool", "context"]
 StatusName = Literal["queued", "streaming", "complete", "stopped", "failed", "interrupted"]
 ClientId = Annotated[str, Field(min_length=1, max_length=100)]
@@ -25,19 +28,18 @@ class NewMessage(Given):
     parent_id: str | None = None
     client_id: ClientId | None = None
     model: ModelId | None = None
-    models: Annotated[list[ModelId], Field(max_length=1)] | None = None
+    models: Models | None = None
     attachment_ids: Annotated[list[str], later([])] = Field(default_factory=list)
     stream: bool | None = None
 
-    @property
-    def model_id(self) -> str | None:
-        """Give the one model asked for, by either field."""
-        return self.model or (self.models[0] if self.models else None)
-
 
 class Again(Given):
-    """What regenerate and continue take."""
+    model: ModelId | None = None
+    models: Models | None = None
+    stream: bool | None = None
 
+
+class GoingOn(Given):
     model: ModelId | None = None
     stream: bool | None = None
 
@@ -46,6 +48,7 @@ class Edit(Given):
     content: str
     mode: Literal["branch", "save"]
     model: ModelId | None = None
+    models: Models | None = None
     stream: bool | None = None
 
 

@@ -11,11 +11,11 @@ from apps.conversations.models import Conversation, Message
 from apps.core.errors import ConversationArchived, GenerationInProgress, NotFound
 from apps.core.ids import parse_id
 
-# Written out, with its values in it: so SQLite finds the partial index that allows one active batch, and building the
-# same query anew cost a millisecond of each send.
+# Any rank of it: the first may have ended before the others. Written out, with its values in it: so SQLite finds the
+# partial index of active answers, and building the same query anew cost a millisecond of each send.
 ACTIVE_BATCH = """
 SELECT 1 FROM conversations_generation
-WHERE conversation_id = %s AND purpose = 'answer' AND rank = 0 AND state IN ('queued', 'running') LIMIT 1
+WHERE conversation_id = %s AND purpose = 'answer' AND state IN ('queued', 'running') LIMIT 1
 """
 
 

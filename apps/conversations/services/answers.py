@@ -1,15 +1,15 @@
-"""Beginning an answer: the message it will fill, the generation that will write it, and what the tabs are told."""
+"""Beginning answers: the messages they will fill, the generations that will write them, and what the tabs are told."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from apps.conversations.models import Conversation, ConversationStatus, Generation, Message, MessageStatus, Role
 from apps.conversations.services import limits, live, nodes
-from apps.conversations.services.generations import open_answer, wait_for_stopping
+from apps.conversations.services.generations import open_answers, wait_for_stopping
 from apps.conversations.services.lineage import move_leaf
 from apps.core.errors import GenerationInProgress
 from apps.core.ids import parse_id
@@ -40,34 +40,55 @@ def after_stopping(conversation_id: str | UUID | None, begin: Callable[[], Sent]
     return begin()
 
 
-def begin_answer(
+def begin_answers(
     conversation: Conversation,
     parent: Message | None,
-    model_id: str,
+    model_ids: Sequence[str],
     *,
     now: datetime,
     question: Message | None = None,
     branched: bool = False,
 ) -> Sent:
-    """Begin the answer below a message and stand on it. Effects: saves the answer, and the question where it is new."""
-    limits.check(conversation.owner_id, now=now)
-    provider, _, name = model_id.partition("/")
-    answer = nodes.build_message(
-        conversation=conversation,
-        parent=parent,
-        role=Role.ASSISTANT,
-        parts=[],
-        now=now,
-        status=MessageStatus.STREAMING,
-        parent_is_new=question is not None,
-        model_id=name,
-        provider=provider,
-    )
-    Message.objects.bulk_create([question, answer] if question else [answer])
-    generation = open_answer(conversation, answer, model_id, now=now)
-    move_leaf(conversation, answer)
+    """Begin an answer by each of the models, side by side below a message, and stand on the first.
+
+    Raises: TooManyRequests, unless the limits leave room for all. Effects: saves the answers, and the question where it
+        is new, in as many statements whatever the number of models.
+    """
+    limits.check(conversation.owner_id, now=now, wanted=len(model_ids))
+    answers = _build_answers(conversation, parent, model_ids, now=now, parent_is_new=question is not None)
+    Message.objects.bulk_create([question, *answers] if question else answers)
+    generations = open_answers(conversation, answers, model_ids, now=now)
+    move_leaf(conversation, answers[0])
     touch(conversation, now)
-    return tell(conversation, question, answer, generation, branched=branched)
+    return tell(Sent(conversation, question, answers, generations, branched=branched))
+
+
+def _build_answers(
+    conversation: Conversation,
+    parent: Message | None,
+    model_ids: Sequence[str],
+    *,
+    now: datetime,
+    parent_is_new: bool,
+) -> list[Message]:
+    """Make the empty answers, in the order of the models: siblings of one time are ordered by their ids."""
+    runs = nodes.runs_for(conversation, parent, number=len(model_ids), parent_is_new=parent_is_new)
+    answers = []
+    for run_id, model_id in zip(runs, model_ids, strict=True):
+        provider, _, name = model_id.partition("/")
+        answer = nodes.build_message(
+            conversation=conversation,
+            parent=parent,
+            run_id=run_id,
+            role=Role.ASSISTANT,
+            parts=[],
+            now=now,
+            status=MessageStatus.STREAMING,
+            model_id=name,
+            provider=provider,
+        )
+        answers.append(answer)
+    return answers
 
 
 def touch(conversation: Conversation, now: datetime) -> None:
@@ -77,16 +98,9 @@ def touch(conversation: Conversation, now: datetime) -> None:
     conversation.save(update_fields=["active_leaf", "updated_at", "seen_at", "title", "status", "settings"])
 
 
-def tell(
-    conversation: Conversation,
-    question: Message | None,
-    answer: Message,
-    generation: Generation,
-    *,
-    branched: bool = False,
-) -> Sent:
-    """Tell the owner's tabs what came, and say it to the caller."""
-    ids = [message.pk for message in (question, answer) if message is not None]
-    live.publish_messages(conversation, ids, generations=[generation])
-    live.publish_conversation(conversation, what="changed")
-    return Sent(conversation, question, [answer], [generation], branched=branched)
+def tell(sent: Sent) -> Sent:
+    """Tell the owner's tabs what came, and give it back."""
+    ids = [message.pk for message in (sent.user_message, *sent.answers) if message is not None]
+    live.publish_messages(sent.conversation, ids, generations=sent.generations)
+    live.publish_conversation(sent.conversation, what="changed")
+    return sent

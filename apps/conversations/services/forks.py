@@ -18,7 +18,7 @@ from apps.conversations.models import Conversation, Message, MessageStatus, Role
 from apps.conversations.models.message import joined_text
 from apps.conversations.services import live, nodes
 from apps.conversations.services.access import chosen_model, get_message, lock
-from apps.conversations.services.answers import begin_answer
+from apps.conversations.services.answers import begin_answers
 from apps.conversations.services.columns import from_column, to_column
 from apps.conversations.services.conversations import clean_title, family_of, get
 from apps.conversations.services.lineage import lineage
@@ -125,7 +125,7 @@ def fork_and_answer(
         copy = fork(user=user, conversation_id=conversation_id, message_id=message_id, title=title)
         leaf = copy.active_leaf
         if leaf is not None and leaf.role == Role.USER:
-            begin_answer(copy, leaf, chosen.model_id, now=timezone.now())
+            begin_answers(copy, leaf, [chosen.model_id], now=timezone.now())
     return copy
 
 

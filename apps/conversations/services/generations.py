@@ -32,7 +32,7 @@ from apps.conversations.services import live
 from apps.conversations.services.endings import MESSAGE_STATUS, Ending, Lease, note_answered, write_answer
 from apps.core.db import seconds_since_away
 from apps.core.errors import NotFound
-from apps.core.ids import parse_id
+from apps.core.ids import new_id, parse_id
 from apps.streaming.answers import PartText
 
 MAX_ATTEMPTS = 3
@@ -46,21 +46,36 @@ STOPPING_SECONDS = 1.5
 _in_hand: set[UUID] = set()
 
 
-def open_answer(
-    conversation: Conversation, message: Message, model_id: str, *, now: datetime, continuation: bool = False
-) -> Generation:
-    """Queue the generation that writes a message. Effects: one insert; the doorbell rings on commit."""
-    generation = Generation(
-        conversation=conversation,
-        message=message,
-        user_id=conversation.owner_id,
-        purpose=Purpose.ANSWER,
-        request={"model": model_id, "continuation": continuation},
-        queued_at=now,
-    )
-    generation.save(force_insert=True)
-    live.ring(generation)
-    return generation
+def open_answers(
+    conversation: Conversation,
+    messages: Sequence[Message],
+    model_ids: Sequence[str],
+    *,
+    now: datetime,
+    continuation: bool = False,
+) -> list[Generation]:
+    """Queue the generations that write messages, as one batch: each by its model, ranked as they come.
+
+    Effects: one insert; the doorbell rings on commit.
+    """
+    batch = new_id()
+    generations = [
+        Generation(
+            conversation=conversation,
+            message=message,
+            user_id=conversation.owner_id,
+            purpose=Purpose.ANSWER,
+            batch=batch,
+            rank=rank,
+            request={"model": model_id, "continuation": continuation},
+            queued_at=now,
+        )
+        for rank, (message, model_id) in enumerate(zip(messages, model_ids, strict=True))
+    ]
+    Generation.objects.bulk_create(generations)
+    for generation in generations:
+        live.ring(generation)
+    return generations
 
 
 # --- for people -------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ Answers are only begun here; the runner writes them. Moving in the tree and dele
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -22,11 +23,11 @@ from apps.conversations.models import (
     TitleSource,
 )
 from apps.conversations.models.message import joined_text
-from apps.conversations.services import limits, live, nodes
+from apps.conversations.services import batches, limits, live, nodes
 from apps.conversations.services.access import check_can_answer, chosen_model, get_message, lock
-from apps.conversations.services.answers import Sent, after_stopping, begin_answer, tell, touch
+from apps.conversations.services.answers import Sent, after_stopping, begin_answers, tell, touch
 from apps.conversations.services.contents import clean_client_id, clean_content, excerpt
-from apps.conversations.services.generations import open_answer
+from apps.conversations.services.generations import open_answers
 from apps.conversations.services.lineage import move_leaf
 from apps.core.errors import (
     ClientIdReused,
@@ -49,22 +50,26 @@ def send(
     parent_id: str | UUID | None = None,
     client_id: str | None = None,
     model: str | None = None,
+    models: Sequence[str] | None = None,
 ) -> Sent:
     """Store a user's message and begin its answer; without a conversation, make one that keeps the given model.
 
-    Shape: an older parent makes a branch; the same `client_id` again gives the first result.
+    Shape: an older parent makes a branch; the same `client_id` again gives the first result. With `models`, one to eight
+        of them, the same one twice if wanted, each answers: all are begun, or none.
     Raises: EmptyMessage, TooLarge, InvalidField, UnknownModel, NotFound, InvalidLeaf, GenerationInProgress,
         ConversationArchived, ClientIdReused, TooManyRequests. Nothing is stored then.
-    Effects: one transaction of at most 8 statements; the doorbell rings on commit.
+    Effects: one transaction of at most 9 statements; the doorbell rings on commit.
     """
     text = clean_content(content)
     client_id = clean_client_id(client_id)
+    batches.check_given(model, models)
     if client_id and (first := _replay(user, conversation_id, client_id, text, parent_id)):
         return first
-    model_id = catalogue.resolve(model, preferred=chosen_model(user, conversation_id)).model_id
+    given = batches.resolve_given(model, models)
+    model_ids = given or [_preferred(chosen_model(user, conversation_id))]
 
     def begin() -> Sent:
-        return _send(user, conversation_id, text, parent_id, client_id, model_id, model)
+        return _send(user, conversation_id, text, parent_id, client_id, model_ids, is_given=bool(given))
 
     try:
         return after_stopping(conversation_id, begin)
@@ -75,12 +80,20 @@ def send(
         raise
 
 
-def regenerate(*, user: User, conversation_id: str | UUID, message_id: str | UUID, model: str | None = None) -> Sent:
-    """Begin another answer beside an assistant message: by the given model, else the chosen one, else its own.
+def regenerate(
+    *,
+    user: User,
+    conversation_id: str | UUID,
+    message_id: str | UUID,
+    model: str | None = None,
+    models: Sequence[str] | None = None,
+) -> Sent:
+    """Begin another answer beside an assistant message, or several: by what is given, else the chosen model, else its own.
 
-    Raises: NotFound, NotPossible on a user's message, UnknownModel, GenerationInProgress, ConversationArchived,
-        TooManyRequests.
+    Raises: NotFound, NotPossible on a user's message, InvalidField, UnknownModel, GenerationInProgress,
+        ConversationArchived, TooManyRequests. Nothing is stored then.
     """
+    given = batches.resolve_given(model, models)
 
     def begin() -> Sent:
         with transaction.atomic():
@@ -89,10 +102,10 @@ def regenerate(*, user: User, conversation_id: str | UUID, message_id: str | UUI
             if message.role != Role.ASSISTANT:
                 raise NotPossible("Only an answer can be regenerated.")
             check_can_answer(conversation)
-            model_id = catalogue.resolve(model, preferred=_chosen_or_own(conversation, message)).model_id
-            return begin_answer(conversation, message.parent, model_id, now=timezone.now())
+            model_ids = given or [_preferred(_chosen_or_own(conversation, message))]
+            return begin_answers(conversation, message.parent, model_ids, now=timezone.now())
 
-    catalogue.resolve(model)  # may ask providers, which no transaction waits for
+    catalogue.resolve(None)  # may ask providers, which no transaction waits for
     return after_stopping(conversation_id, begin)
 
 
@@ -104,6 +117,7 @@ def edit(
     content: str,
     mode: str = "branch",
     model: str | None = None,
+    models: Sequence[str] | None = None,
 ) -> Sent | Message:
     """Change a message: `branch` makes a sibling (and answers a user's), `save` keeps the place and the old text.
 
@@ -117,13 +131,13 @@ def edit(
             return _save_in_place(conversation, get_message(conversation, message_id), text)
     if mode != "branch":
         raise InvalidField("mode is branch or save.", field="mode")
-    chosen = chosen_model(user, conversation_id)
-    catalogue.resolve(model, preferred=chosen)
+    given = batches.resolve_given(model, models)
+    model_ids = given or [_preferred(chosen_model(user, conversation_id))]
 
     def begin() -> Sent:
         with transaction.atomic():
             conversation = lock(user, conversation_id)
-            return _edit_as_branch(conversation, get_message(conversation, message_id), text, model, chosen)
+            return _edit_as_branch(conversation, get_message(conversation, message_id), text, model_ids)
 
     return after_stopping(conversation_id, begin)
 
@@ -163,9 +177,14 @@ def _continue(user: User, conversation_id: str | UUID, message_id: str | UUID, m
         message.status = MessageStatus.STREAMING
         message.error_code = message.error_message = ""
         message.save(update_fields=["status", "error_code", "error_message"])
-        generation = open_answer(conversation, message, model_id, now=now, continuation=True)
+        generations = open_answers(conversation, [message], [model_id], now=now, continuation=True)
         touch(conversation, now)
-        return tell(conversation, None, message, generation)
+        return tell(Sent(conversation, None, [message], generations))
+
+
+def _preferred(model_id: str | None) -> str:
+    """Give the model to use where none is given: this one if there is one, else what the settings say."""
+    return catalogue.resolve(None, preferred=model_id).model_id
 
 
 def _chosen_or_own(conversation: Conversation, message: Message) -> str:
@@ -178,8 +197,9 @@ def _send(
     text: str,
     parent_id: str | UUID | None,
     client_id: str | None,
-    model_id: str,
-    chosen: str | None,
+    model_ids: Sequence[str],
+    *,
+    is_given: bool,
 ) -> Sent:
     now = timezone.now()
     with transaction.atomic():
@@ -195,11 +215,11 @@ def _send(
             now=now,
             client_id=client_id,
         )
-        if chosen and conversation_id is None:
-            conversation.settings = {"model": chosen}
+        if is_given and conversation_id is None:
+            conversation.settings = {"model": model_ids[0]}
         if not conversation.title and conversation.title_source == TitleSource.DEFAULT:
             conversation.title = excerpt(text)
-        return begin_answer(conversation, question, model_id, now=now, question=question, branched=branched)
+        return begin_answers(conversation, question, model_ids, now=now, question=question, branched=branched)
 
 
 def _begin_conversation(user: User, now: datetime) -> Conversation:
@@ -221,9 +241,7 @@ def _parent_for(conversation: Conversation, parent_id: str | UUID | None) -> Mes
         raise InvalidLeaf(leafId=str(leaf.pk) if leaf else None) from None
 
 
-def _edit_as_branch(
-    conversation: Conversation, message: Message, text: str, model: str | None, chosen: str | None
-) -> Sent:
+def _edit_as_branch(conversation: Conversation, message: Message, text: str, model_ids: Sequence[str]) -> Sent:
     now = timezone.now()
     if message.role == Role.USER:
         check_can_answer(conversation)
@@ -239,8 +257,7 @@ def _edit_as_branch(
         provider=message.provider,
     )
     if message.role == Role.USER:
-        model_id = catalogue.resolve(model, preferred=chosen).model_id
-        return begin_answer(conversation, sibling, model_id, now=now, question=sibling, branched=True)
+        return begin_answers(conversation, sibling, model_ids, now=now, question=sibling, branched=True)
     sibling.save(force_insert=True)
     move_leaf(conversation, sibling)
     touch(conversation, now)
@@ -284,9 +301,16 @@ def _replay(
     same_parent = parent_id is None or parent_id == "" or parse_id(parent_id) == question.parent_id
     if _first_text(question) != text or not same_place or not same_parent:
         raise ClientIdReused
-    answers = list(Message.objects.filter(parent=question, copied_from=None).order_by("created_at", "id")[:1])
-    generations = list(Generation.objects.answers().filter(message__in=answers).order_by("queued_at")[:1])
+    generations = _first_batch(question)
+    answers = [generation.message for generation in generations if generation.message is not None]
     return Sent(question.conversation, question, answers, generations, replayed=True)
+
+
+def _first_batch(question: Message) -> list[Generation]:
+    """Read the answers that sending a message began, in the order of their ranks, whatever became of them."""
+    below = Generation.objects.answers().filter(message__parent=question).select_related("message")
+    found = list(below.order_by("queued_at", "rank")[: batches.MOST_MODELS])
+    return [generation for generation in found if generation.batch == found[0].batch]
 
 
 def _first_text(question: Message) -> str:

@@ -28,12 +28,12 @@ def build_message(
     parts: Sequence[dict[str, Any]],
     now: datetime,
     status: str = MessageStatus.COMPLETE,
-    parent_is_new: bool = False,
+    run_id: UUID | None = None,
     **fields: Any,
 ) -> Message:
-    """Make a message below its parent, with its run, without saving the message.
+    """Make a message below its parent, without saving it; in its run, where the caller has found that already.
 
-    Effects: may insert a run; one query unless `parent_is_new`. The caller holds the conversation's lock.
+    Effects: else as `runs_for`. The caller holds the conversation's lock.
     """
     text = joined_text(parts)
     return Message(
@@ -41,7 +41,7 @@ def build_message(
         owner_id=conversation.owner_id,
         parent=parent,
         depth=parent.depth + 1 if parent else 0,
-        run_id=_run_for(conversation, parent, parent_is_new=parent_is_new),
+        run_id=run_id or runs_for(conversation, parent)[0],
         role=role,
         parts=list(parts),
         text=text,
@@ -59,11 +59,28 @@ def add_message(*, conversation: Conversation, parent: Message | None, **fields:
     return message
 
 
-def _run_for(conversation: Conversation, parent: Message | None, *, parent_is_new: bool) -> UUID:
-    """Go on in the parent's run if nothing does yet (deleted messages count), else start one."""
-    if parent is None:
-        return Run.objects.create(conversation=conversation).pk
-    goes_on = parent_is_new or not Message.objects.filter(run_id=parent.run_id, depth=parent.depth + 1).exists()
-    if goes_on:
-        return parent.run_id
-    return Run.objects.create(conversation=conversation, parent_id=parent.run_id, parent_depth=parent.depth).pk
+def runs_for(
+    conversation: Conversation, parent: Message | None, *, number: int = 1, parent_is_new: bool = False
+) -> list[UUID]:
+    """Find the runs of new siblings below a parent, in their order.
+
+    The first goes on in the parent's run if nothing does yet (deleted messages count); each other one starts a run.
+    Effects: at most one query, which a parent that `parent_is_new` spares, and one insert.
+    """
+    goes_on = parent is not None and (parent_is_new or not _is_continued(parent))
+    begun = [
+        Run(
+            conversation=conversation,
+            parent_id=parent.run_id if parent else None,
+            parent_depth=parent.depth if parent else None,
+        )
+        for _ in range(number - goes_on)
+    ]
+    if begun:
+        Run.objects.bulk_create(begun)
+    ids = [run.pk for run in begun]
+    return [parent.run_id, *ids] if parent and goes_on else ids
+
+
+def _is_continued(parent: Message) -> bool:
+    return Message.objects.filter(run_id=parent.run_id, depth=parent.depth + 1).exists()

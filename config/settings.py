@@ -141,9 +141,9 @@ TEMPLATES = [
 
 def pooled(database: dict[str, Any]) -> dict[str, Any]:
     """Give the settings of a PostgreSQL database with our pool; what its address says beside (sslmode, …) stays."""
-    # Executor threads (8) and request threads (16) share the pool. A server that is away is asked anew by each who needs
-    # it: with psycopg's ever longer pauses, half a minute's outage would cost another half.
-    pool = {"min_size": 1, "max_size": 24, "timeout": 3, "reconnect_timeout": 1}
+    # Executor threads (8) and request threads (16) share the pool. It waits little and never tries again by itself, for
+    # that is done in apps/core/postgres: with psycopg's ever longer pauses half a minute's outage would cost another half.
+    pool = {"min_size": 1, "max_size": 24, "timeout": 0.25, "reconnect_timeout": 0}
     options = {"connect_timeout": 5, **database.get("OPTIONS", {}), "pool": pool}
     return {**database, "ENGINE": "apps.core.postgres", "OPTIONS": options, "CONN_MAX_AGE": 0}
 

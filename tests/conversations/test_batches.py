@@ -314,7 +314,7 @@ def test_of_a_batch_whose_runner_died_each_answer_meets_its_own_fate(where):
     sent = messages.send(**where, content="More", models=EIGHT[:5])
     claim()
     unseen, shown, tried, stopped, alive = (reload(generation) for generation in sent.generations)
-    past = timezone.now() - timedelta(minutes=2)
+    past = timezone.now() - timedelta(hours=1)
     Message.objects.filter(pk=shown.message_id).update(parts=[{"type": "text", "text": "So far"}])
     for generation, fields in (
         (unseen, {}),

@@ -244,8 +244,12 @@ class StreamReader(Reader):
             async for data in response.content.iter_any():
                 buffer += data
                 whole, mark, buffer = buffer.rpartition(b"\n\n")
-                for event in read_events(whole + mark):
-                    self._take(event)
+                self.take_all(whole + mark)
+
+    def take_all(self, raw: bytes) -> None:
+        """Take in the whole events of some bytes."""
+        for event in read_events(raw):
+            self._take(event)
 
     def _take(self, event: Any) -> None:
         attempt = event.id.split(":")[1]

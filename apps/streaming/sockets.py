@@ -12,6 +12,7 @@ from typing import Protocol
 from apps.core.logs import get_logger
 from apps.streaming import frames
 from apps.streaming.frames import Frame
+from apps.streaming.metrics import FRAMES
 from apps.streaming.rooms import Pace, Room, Seat
 
 log = get_logger(__name__)
@@ -162,6 +163,7 @@ class Socket:
             self._stalled_at = self._host.now()
             try:
                 await self._send(frame)
+                FRAMES.inc()
             except Exception:
                 log.info("socket-broke", exc_info=True)
                 self.close()

@@ -19,6 +19,7 @@ class Policy(Enum):
 _PUBLIC = """
 health/live
 health/ready
+metrics
 sign-in/<str:secret>/
 accounts/login/
 accounts/logout/

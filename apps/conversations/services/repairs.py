@@ -5,7 +5,6 @@ Which repair belongs to which rule is said here; a rule without one comes with a
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -15,8 +14,9 @@ from django.db import IntegrityError, transaction
 from apps.conversations.models import Message
 from apps.conversations.services import answer_repairs, family_repairs, generations, tree_repairs
 from apps.conversations.services.invariants import Problem, Progress, find_problems
+from apps.core.logs import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 # One repair may bring another to light: a message that is hung anew needs a new depth.
 ROUNDS = 6
 
@@ -98,5 +98,5 @@ def _repair(rule: str, conversation_id: UUID, rows: list[UUID]) -> int:
             return repair(conversation_id, rows)
     except IntegrityError:
         # A constraint refuses it, so something else must be put right first; the next round tries again.
-        log.warning("repair-refused", extra={"fields": {"rule": rule, "conversation": str(conversation_id)}})
+        log.warning("repair-refused", rule=rule, conversation=str(conversation_id))
         return 0

@@ -11,14 +11,13 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from daphne.server import Server
-from daphne.ws_protocol import WebSocketProtocol
 from django.conf import settings
 from django.utils.module_loading import import_string
 from twisted.internet import defer, reactor
 
 from apps.conversations.process import WebProcess, register
 from apps.conversations.services import live
+from apps.conversations.transport import PatientServer, SocketProtocol
 from apps.core.db import in_db
 from apps.core.logs import get_logger
 
@@ -34,15 +33,7 @@ REQUEST_SECONDS = 5.0
 QUIET_SECONDS = 0.25
 
 
-class SocketProtocol(WebSocketProtocol):
-    """daphne's socket, that closes with the codes for servers, too (1011, 1012): autobahn refuses them to programs."""
-
-    def serverClose(self, code: int | None = None) -> None:
-        """Close with a code."""
-        self.sendCloseFrame(code=code or 1000)
-
-
-class DrainingServer(Server):
+class DrainingServer(PatientServer):
     """daphne that answers all who came before it ends, and turns nobody away amid a knock."""
 
     drained: defer.Deferred[Any] | None = None

@@ -165,8 +165,9 @@ class Socket:
                 await self._send(frame)
                 FRAMES.inc()
             except Exception:
-                log.info("socket-broke", exc_info=True)
-                self.close()
+                # Closed on the other side, too: a page that gets no frames must not believe that there are none.
+                log.warning("socket-broke", exc_info=True)
+                await self.expel(frames.BROKEN)
             if not self._closed:
                 self._stalled_at = None
 

@@ -68,14 +68,18 @@ def _wait_ended(page: Page) -> None:
 
 def test_each_answers_in_its_column_and_one_that_fails_stops_no_other(page: Page, gate):
     page.evaluate(TOLD)
+    gate.reset()
     _send(page, "Go", GOOD, GATE, REFUSED)
     expect(_column(page, "fake-gate")).to_contain_text("Before the gate.")
 
     expect(_column(page, "fake")).to_contain_text("Nothing more is to be said")
     refused = _column(page, "fake-401")
     expect(refused).to_contain_text("OpenAI refused the API key.")
-    expect(button(refused, "Retry")).to_be_visible()
     expect(button(page, "Stop fake-gate")).to_be_visible()
+    button(refused, "Retry").click()
+    gate.wait_for(lambda: sum(one["body"].get("model") == "fake-401" for one in gate.requests) == 2)
+    expect(refused).to_contain_text("OpenAI refused the API key.")
+    expect(page.locator(".column")).to_have_count(3)
     gate.release()
 
     expect(_column(page, "fake-gate")).to_contain_text("After the gate.")

@@ -54,8 +54,9 @@ def open_answers(
     *,
     now: datetime,
     continuation: bool = False,
+    rank: int = 0,
 ) -> list[Generation]:
-    """Queue the generations that write messages, as one batch: each by its model, ranked as they come.
+    """Queue the generations that write messages, as one batch: each by its model, ranked as they come, from `rank` on.
 
     Effects: one insert; the doorbell rings on commit.
     """
@@ -71,7 +72,7 @@ def open_answers(
             request={"model": model_id, "continuation": continuation, **origin},
             queued_at=now,
         )
-        for rank, (message, model_id) in enumerate(zip(messages, model_ids, strict=True))
+        for rank, (message, model_id) in enumerate(zip(messages, model_ids, strict=True), start=rank)
     ]
     Generation.objects.bulk_create(generations)
     for generation in generations:

@@ -20,7 +20,7 @@ test-sqlite: .venv/.test
 
 # What stores and reads rows, on PostgreSQL; each run starts a server of its own.
 test-postgres: .venv/.test
-	BOUGH_TEST_DATABASE=postgres $(BIN)/python -m pytest -q -n 2 -m "not browser and not slow" tests/conversations tests/accounts tests/core/test_logs.py
+	BOUGH_TEST_DATABASE=postgres $(BIN)/python -m pytest -q -n 2 -m "not browser and not slow" tests/conversations tests/accounts tests/core/test_logs.py tests/core/test_locks.py
 
 test-browser: .venv/.test
 	$(BIN)/python -m pytest -q -n 2 -m browser

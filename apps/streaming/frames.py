@@ -9,9 +9,8 @@ from typing import Any
 
 VERSION = 1
 
-BROKEN = 1011
-RESTARTING = 1012
 SLOW = 4408
+RESTARTING = 1012
 
 Frame = dict[str, Any]
 Tail = str | dict[str, Any]

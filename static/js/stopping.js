@@ -21,8 +21,7 @@ const stopping = new Set();
 export async function stop(generation = "") {
   const live = liveArticles().filter((node) => !generation || node.dataset.live === generation);
   const conversation = conversationId();
-  const guarded = !generation && performance.now() - sentAt < GUARD;
-  if (!live.length || stopping.has(generation) || !conversation || guarded) return;
+  if (!live.length || stopping.has(generation) || !conversation || performance.now() - sentAt < GUARD) return;
   stopping.add(generation);
   const messages = live.map((node) => node.dataset.message ?? "");
   announce(say("stopping"));

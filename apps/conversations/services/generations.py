@@ -28,7 +28,7 @@ from apps.conversations.models import (
     Message,
     Purpose,
 )
-from apps.conversations.services import live, observation
+from apps.conversations.services import live
 from apps.conversations.services.endings import MESSAGE_STATUS, Ending, Lease, note_answered, write_answer
 from apps.core.db import seconds_since_away
 from apps.core.errors import NotFound
@@ -44,7 +44,6 @@ STOPPING_SECONDS = 1.5
 
 # What runners of this process hold: whoever looks at a page here must not sweep it, however old its lease looks.
 _in_hand: set[UUID] = set()
-observation.IN_HAND.set_function(lambda: len(_in_hand))
 
 
 def open_answers(
@@ -54,13 +53,12 @@ def open_answers(
     *,
     now: datetime,
     continuation: bool = False,
-    rank: int = 0,
 ) -> list[Generation]:
-    """Queue the generations that write messages, as one batch: each by its model, ranked as they come, from `rank` on.
+    """Queue the generations that write messages, as one batch: each by its model, ranked as they come.
 
     Effects: one insert; the doorbell rings on commit.
     """
-    batch, origin = new_id(), observation.origin(len(messages))
+    batch = new_id()
     generations = [
         Generation(
             conversation=conversation,
@@ -69,14 +67,13 @@ def open_answers(
             purpose=Purpose.ANSWER,
             batch=batch,
             rank=rank,
-            request={"model": model_id, "continuation": continuation, **origin},
+            request={"model": model_id, "continuation": continuation},
             queued_at=now,
         )
-        for rank, (message, model_id) in enumerate(zip(messages, model_ids, strict=True), start=rank)
+        for rank, (message, model_id) in enumerate(zip(messages, model_ids, strict=True))
     ]
     Generation.objects.bulk_create(generations)
     for generation in generations:
-        observation.queued(generation)
         live.ring(generation)
     return generations
 
@@ -198,6 +195,18 @@ def sweep(*, conversation_id: UUID | None = None, owners: Sequence[str] = ()) ->
     in Redis. After an outage of the database its writers get one lease's time to come back.
     Shape: how many were dead; `owners` are gone whatever their lease says.
     """
+    found, ids = _dead_ones(conversation_id, owners)
+    return sum(_sweep_one(found, *each) for each in ids)
+
+
+def count_dead() -> int:
+    """Count what sweeping would end or re-queue."""
+    return len(_dead_ones(None, ())[1])
+
+
+def _dead_ones(
+    conversation_id: UUID | None, owners: Sequence[str]
+) -> tuple[QuerySet[Generation], list[tuple[UUID, UUID]]]:
     dead = Q(lease_owner__in=owners) if owners else Q(lease_until__lt=Now())
     found = Generation.objects.filter(dead, state=GenerationState.RUNNING).exclude(pk__in=tuple(_in_hand))
     if conversation_id is not None:
@@ -206,7 +215,7 @@ def sweep(*, conversation_id: UUID | None = None, owners: Sequence[str] = ()) ->
     if ids and not owners and _was_just_away():
         found = found.filter(lease_until__lt=Now() - LONGEST_OUTAGE)
         ids = list(found.values_list("pk", "conversation_id"))
-    return sum(_sweep_one(found, *each) for each in ids)
+    return found, ids
 
 
 def _was_just_away() -> bool:
@@ -235,7 +244,6 @@ def _sweep_one(found: QuerySet[Generation], pk: UUID, conversation_id: UUID) -> 
         elif not shown and generation.attempt < MAX_ATTEMPTS:
             generation.state, generation.lease_owner, generation.lease_until = GenerationState.QUEUED, "", None
             generation.save(update_fields=["state", "lease_owner", "lease_until"])
-            observation.queued(generation)
             live.ring(generation)
         else:
             _end_without_runner(generation, GenerationState.INTERRUPTED, now=now, error=RESTARTED, said=said)
@@ -308,7 +316,6 @@ def _end_without_runner(
         f"live:{generation.pk}",
         {"type": "ended", "status": MESSAGE_STATUS[GenerationState(state)], "message": str(generation.message_id)},
     )
-    transaction.on_commit(lambda: observation.ended(generation, ending))
 
 
 def _dead() -> Exists:

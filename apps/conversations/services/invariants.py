@@ -11,14 +11,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 
 from apps.conversations.models import Conversation
 from apps.conversations.services import answer_rules, family_rules, tree_rules
 from apps.conversations.services.columns import from_column, to_column
 from apps.conversations.services.findings import TABLES, Examination, Rule, Scope
 from apps.core.ids import NOWHERE
+from apps.core.logs import get_logger
 
+log = get_logger(__name__)
 # Rows of a table that are looked at together; SQLite takes 32,766 ids in a query.
 BATCH = 1000
 SHOWN = 20
@@ -119,7 +121,6 @@ class _Confirmed:
 
 
 def _confirmed(examination: Examination, scope: Scope, skipped: set[UUID], act: Act | None) -> Iterator[_Confirmed]:
-    """Look again, under the lock, at what looked wrong; and act on what is."""
     suspects: dict[UUID, set[UUID]] = defaultdict(set)
     for one in examination.find(scope):
         if one.conversation not in skipped:
@@ -131,12 +132,19 @@ def _confirmed(examination: Examination, scope: Scope, skipped: set[UUID], act: 
 def _look_again(
     examination: Examination, conversation_id: UUID, rows: tuple[UUID, ...], act: Act | None
 ) -> list[_Confirmed]:
-    with transaction.atomic():
-        Conversation.objects.select_for_update().filter(pk=conversation_id).first()
-        found: dict[str, list[UUID]] = defaultdict(list)
-        for one in examination.find(Scope(rows=rows)):
-            found[one.rule].append(one.row)
-        return [
-            _Confirmed(rule, conversation_id, wrong, act(rule, conversation_id, wrong) if act is not None else 0)
-            for rule, wrong in found.items()
-        ]
+    """Look again, under the lock, at what looked wrong; and act on what is."""
+    try:
+        # No savepoints in here: SQLite goes through all that one wrote so far at the end of each statement.
+        with transaction.atomic():
+            Conversation.objects.select_for_update().filter(pk=conversation_id).first()
+            found: dict[str, list[UUID]] = defaultdict(list)
+            for one in examination.find(Scope(rows=rows)):
+                found[one.rule].append(one.row)
+            return [
+                _Confirmed(rule, conversation_id, wrong, act(rule, conversation_id, wrong) if act is not None else 0)
+                for rule, wrong in found.items()
+            ]
+    except IntegrityError:
+        # A constraint refuses the repair, so something else must be put right first.
+        log.warning("repair-refused", conversation=str(conversation_id))
+        return _look_again(examination, conversation_id, rows, None)

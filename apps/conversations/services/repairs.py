@@ -9,14 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from django.db import IntegrityError, transaction
-
 from apps.conversations.models import Message
 from apps.conversations.services import answer_repairs, family_repairs, generations, tree_repairs
 from apps.conversations.services.invariants import Problem, Progress, find_problems
-from apps.core.logs import get_logger
 
-log = get_logger(__name__)
 # One repair may bring another to light: a message that is hung anew needs a new depth.
 ROUNDS = 6
 
@@ -91,12 +87,4 @@ def repair_problems(*, progress: Progress | None = None) -> Repaired:
 
 def _repair(rule: str, conversation_id: UUID, rows: list[UUID]) -> int:
     repair = REPAIRS.get(rule)
-    if repair is None:
-        return 0
-    try:
-        with transaction.atomic():
-            return repair(conversation_id, rows)
-    except IntegrityError:
-        # A constraint refuses it, so something else must be put right first; the next round tries again.
-        log.warning("repair-refused", rule=rule, conversation=str(conversation_id))
-        return 0
+    return repair(conversation_id, rows) if repair is not None else 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -30,7 +31,8 @@ UPDATE conversations_message SET deletion = NULL WHERE deletion IS NOT NULL AND 
     SELECT id FROM up WHERE id IS NOT NULL
 )
 """
-REPLACE = "UPDATE conversations_message SET run_id = %s, depth = %s WHERE id = %s"
+# Row by row: given a thousand in one statement, PostgreSQL reads the whole table for them.
+MOVE = "UPDATE conversations_message SET run_id = %s, depth = %s WHERE id = %s"
 BATCH = 1000
 
 
@@ -77,10 +79,10 @@ def number_anew(conversation_id: UUID, rows: Sequence[UUID]) -> int:
     numbering = _Numbering(conversation_id)
     numbering.walk()
     Run.objects.bulk_create(numbering.new_runs, batch_size=BATCH)
-    moved = [(to_column(run), depth, to_column(pk)) for pk, (run, depth) in numbering.moved.items()]
+    moved = iter(numbering.moved.items())
     with connection.cursor() as cursor:
-        for start in range(0, len(moved), BATCH):
-            cursor.executemany(REPLACE, moved[start : start + BATCH])
+        while batch := list(islice(moved, BATCH)):
+            cursor.executemany(MOVE, [(to_column(run), depth, to_column(pk)) for pk, (run, depth) in batch])
     remove_empty_runs(conversation_id, ())
     return len(rows)
 
@@ -165,12 +167,14 @@ class _Numbering:
         """Go through the tree from its first messages down."""
         runs = Run.objects.filter(conversation_id=self.conversation_id).values_list("pk", "parent_id", "parent_depth")
         self._runs = {pk: (parent, depth) for pk, parent, depth in runs.iterator(chunk_size=BATCH)}
-        rows = Message.objects.filter(conversation_id=self.conversation_id).order_by("created_at", "pk")
+        rows = Message.objects.filter(conversation_id=self.conversation_id).order_by("pk")
+        # One object for each id, however often it is named: a tree may have a million messages.
+        ids: dict[UUID, UUID] = {pk: pk for pk in self._runs}
         places: dict[UUID, tuple[UUID, int]] = {}
         children: dict[UUID | None, list[UUID]] = defaultdict(list)
         for pk, above, run, depth in rows.values_list("pk", "parent_id", "run_id", "depth").iterator(chunk_size=BATCH):
-            places[pk] = (run, depth)
-            children[above].append(pk)
+            places[ids.setdefault(pk, pk)] = (ids.setdefault(run, run), depth)
+            children[above and ids.setdefault(above, above)].append(ids[pk])
         waiting: list[tuple[UUID, UUID | None]] = [(pk, None) for pk in children[None]]
         while waiting:
             pk, parent = waiting.pop()

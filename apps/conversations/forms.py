@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,14 +46,16 @@ class SendForm:
 
 @dataclass(frozen=True, slots=True)
 class EditForm:
-    """A message's new text; `mode` is the button that was pressed."""
+    """A message's new text, and who answers it; `mode` is the button that was pressed."""
 
     content: str
     mode: str
+    choice: Choice
 
     @classmethod
-    def read(cls, data: Mapping[str, Any]) -> EditForm:
-        return cls(content=with_newlines(data.get("content", "")), mode=data.get("mode", "branch"))
+    def read(cls, data: MultiValueDict[str, str]) -> EditForm:
+        content, mode = with_newlines(data.get("content", "")), data.get("mode", "branch")
+        return cls(content=content, mode=mode, choice=Choice.read(data))
 
 
 def with_newlines(text: str) -> str:

@@ -87,7 +87,7 @@ async function showTurn(ids) {
   if (!reply.ok || conversation !== conversationId() || article(ids[0])) return;
   const question = find(`#m-${ids[0]}`, fragment(reply.text));
   const parent = question?.dataset.parent ?? "";
-  if (!question || parent !== (path().at(-1)?.dataset.message ?? "")) return show(ids[0]);
+  if (question?.dataset.role !== "user" || parent !== (path().at(-1)?.dataset.message ?? "")) return show(ids[0]);
   const turn = question.closest(".turn");
   closeColumns();
   turns()?.append(turn);

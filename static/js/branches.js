@@ -80,7 +80,8 @@ function place(message, top) {
 /** @param {Element} place @param {string} control */
 function focusControl(place, control) {
   const shown = [control, INSTEAD[control]].map((one) => find(`[data-version="${one}"]:not(:disabled)`, place));
-  shown.find((one) => one?.checkVisibility())?.focus({ preventScroll: true });
+  const found = shown.find((one) => one?.checkVisibility()) ?? find(".column[data-current] > .choose", place);
+  found?.focus({ preventScroll: true });
 }
 
 /** A switch that failed leaves everything where it is. */

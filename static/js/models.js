@@ -66,12 +66,14 @@ function chosen(event) {
   if (place) number(place);
 }
 
-/** What was chosen in this conversation before is chosen again. */
+/** What was chosen in this conversation before is chosen again, and for a message that is written anew too. */
 function restore() {
-  for (const place of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-models]"))) {
-    if (isComposer(place) && !place.hasAttribute("data-several")) {
-      for (const model of JSON.parse(sessionStorage.getItem(key()) ?? "[]")) add(place, model);
-    }
+  for (const place of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-models]:not([data-known])"))) {
+    place.setAttribute("data-known", "");
+    const further = JSON.parse(sessionStorage.getItem(key()) ?? "[]");
+    const first = find("#composer select[name=model]");
+    if (place.closest(".edit-form") && first) choices(place)[0].value = first.value;
+    if (place.closest("#composer, .edit-form")) for (const model of further) add(place, model);
     number(place);
   }
 }
@@ -80,7 +82,8 @@ function restore() {
 function sent({ detail }) {
   if (!detail.created) return;
   sessionStorage.removeItem("models:new");
-  restore();
+  const place = find("#composer [data-models]");
+  if (place) number(place);
 }
 
 export function mount() {

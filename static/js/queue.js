@@ -2,7 +2,7 @@
 /** Enter while an answer is being written: the text waits in the box and is sent when the answer has ended. */
 import { announce } from "bough/announce";
 import { BOUGH, on } from "bough/events";
-import { box, composer, find, liveArticles } from "bough/page";
+import { box, composer, find, liveArticles, path } from "bough/page";
 import { say } from "bough/words";
 
 let waiting = false;
@@ -39,8 +39,10 @@ function changed() {
   if (box()?.value.trim()) composer()?.requestSubmit();
 }
 
-/** After a failure the reader decides what comes next. */
+/** After a failure on the path the reader decides what comes next. */
 function ended({ detail }) {
+  const onPath = path().some((node) => node.dataset.message === detail.message);
+  if (!onPath) return;
   if (detail.status === "failed" || detail.status === "interrupted") forget();
 }
 

@@ -270,6 +270,38 @@ def test_what_is_asked_anew_in_a_column_comes_beside_the_others(signed_in, conve
     assert columns(html(response)) == (ids(*batch, begun), ids(begun))
 
 
+def test_an_edited_message_is_answered_by_all_that_are_chosen(signed_in, conversation, question):
+    url = address("message_edit", conversation, question)
+    assert 'name="model" aria-label="Model to answer"' in html(signed_in.get(url, headers=HTMX))
+    body = {"content": "Anew", "mode": "branch", "model": "demo/bough", "models": ["scripted/model", "demo/bough"]}
+    page = html(signed_in.post(url, body, headers=HTMX))
+    assert len(columns(page)[0]) == 3
+    names = Generation.objects.order_by("rank").values_list("request__model", flat=True)
+    assert list(names) == ["demo/bough", "scripted/model", "demo/bough"]
+
+
+def test_sending_to_several_gives_the_turn_with_its_columns(signed_in, conversation, question):
+    body = {"content": "Go", "model": "demo/bough", "models": ["scripted/model"]}
+    page = html(signed_in.post(address("send", conversation), body, headers=HTMX))
+    leaf = reload(conversation).active_leaf_id
+    assert len(columns(page)[0]) == 2
+    assert columns(page)[1] == [str(leaf)]
+    assert page.count("data-live=") == 2
+    plain = signed_in.get(address("detail", conversation))
+    shown, fresh = (re.findall(r'<section class="beside".*?</section>', one, re.S)[0] for one in (page, html(plain)))
+    assert shown == fresh
+
+
+def test_what_several_refused_is_back_in_the_form_with_the_choice(signed_in, conversation, question):
+    body = {"content": "  ", "model": "demo/bough", "models": ["scripted/model"]}
+    page = html(signed_in.post(address("send", conversation), body))
+    assert re.search(r'<details class="more-models no-script-only" open>', page)
+    assert '<option value="scripted/model" selected>' in page
+    many = signed_in.post(address("send", conversation), {"content": "Go", "models": ["demo/bough"] * 9})
+    assert many.status_code == 422
+    assert not Generation.objects.exists()
+
+
 def test_a_model_that_is_not_there_is_refused(signed_in, conversation, question, batch):
     url = address("message_regenerate", conversation, batch[1])
     assert signed_in.post(url, {"model": "none/such"}).status_code == 422

@@ -66,6 +66,7 @@ def message_edit(request: frame.SignedInRequest, conversation_id: str, message_i
             message_id=message_id,
             content=form.content,
             mode=form.mode,
+            **form.choice.as_words(),
         )
     except NotFound:
         raise
@@ -214,6 +215,7 @@ def _editor(
         request,
         m=presenters.present_message(found, names=frame.model_names(), is_writable=not conversation.is_archived),
         content=found.text if content is None else content,
+        composer=frame.present_composer(conversation),
         error=error.text if error else "",
     )
     context["current"] = conversation.pk

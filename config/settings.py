@@ -274,7 +274,7 @@ CSRF_FAILURE_VIEW = "apps.core.views.csrf_failure"
 _secure = _site.scheme == "https"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = _secure
 # Health probes come to the process itself, over plain HTTP.
-SECURE_REDIRECT_EXEMPT = [r"^health/"]
+SECURE_REDIRECT_EXEMPT = [r"^health/", r"^metrics$"]
 SECURE_HSTS_SECONDS = 31_536_000 if _secure else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _secure
 SECURE_REFERRER_POLICY = "same-origin"
@@ -299,12 +299,14 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
-# --- language, time, mail, logs ---------------------------------------------------------------------------------
+# --- language, time, mail, logs, figures ------------------------------------------------------------------------
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = True
 vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
+# Opens /metrics; without it private addresses may look.
+METRICS_TOKEN = secret("BOUGH_METRICS_TOKEN")
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
 LOG_FORMAT = env.str("LOG_FORMAT", default="text")
 if LOG_FORMAT not in ("text", "json"):

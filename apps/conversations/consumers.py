@@ -89,6 +89,9 @@ class LiveConsumer(AsyncWebsocketConsumer):
             await self.close(SIGN_IN)
             return
         here = await process.here()
+        if here.is_over:
+            await self.close(frames.RESTARTING)
+            return
         if here.hub.count(str(user.pk)) >= settings.SOCKETS_PER_USER:
             await self.close(TOO_MANY)
             return

@@ -20,8 +20,8 @@ class Choice:
         return cls(data.get("model") or None, [model for model in data.getlist("models") if model])
 
     def as_words(self) -> dict[str, Any]:
-        """Give what services take: `models` only where there are several, each once."""
-        chosen = list(dict.fromkeys([self.model, *self.further] if self.model else self.further))
+        """Give what services take: `models` only where there are several."""
+        chosen = [self.model, *self.further] if self.model else self.further
         return {"models": chosen} if len(chosen) > 1 else {"model": next(iter(chosen), None)}
 
 

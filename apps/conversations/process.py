@@ -46,6 +46,7 @@ class WebProcess:
         self.guard: Guard[Pass, Lapse] = Guard(_find_lapsed)
         self.doors = Doors()
         self.runner: Runner | None = None
+        self.is_over = False
         self._starting: asyncio.Future[None] | None = None
 
     async def serving(self) -> None:
@@ -68,10 +69,20 @@ class WebProcess:
             await self.runner.start()
 
     async def stop(self, grace_seconds: float | None = None) -> None:
-        """Let answers finish within their grace, then close the sockets and the providers' connections."""
+        """Let answers finish within their grace, then send all readers away."""
+        await self.drain(grace_seconds)
+        await self.close()
+
+    async def drain(self, grace_seconds: float | None = None) -> None:
+        """Let the answers that are written here finish within their grace, interrupt the rest."""
         if self.runner is not None:
             await self.runner.drain(grace_seconds)
-        await self.guard.stop()
+
+    async def close(self) -> None:
+        """End sockets and event streams so that their readers come back, elsewhere; close the providers' connections."""
+        self.is_over = True
+        # As those whose session was renewed: come again.
+        await self.guard.stop(Lapse.RENEWED)
         await self.hub.stop()
         for provider in registry.current().values():
             await provider.aclose()

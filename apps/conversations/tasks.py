@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import logging
-
 from celery import shared_task
 
 from apps.conversations.services import generations
+from apps.core.logs import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 @shared_task(name="sweep")
 def sweep(*, whole: bool = False) -> None:
     """End or re-queue what dead runners left; `whole` also removes what has expired."""
     dead = generations.sweep()
-    log.info("swept", extra={"fields": {"whole": whole, "dead": dead}})
+    log.info("swept", whole=whole, dead=dead)

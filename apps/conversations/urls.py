@@ -32,6 +32,7 @@ urlpatterns = [
     path(f"{MESSAGE}ask/", asking.message_ask, name="message_ask"),
     path(f"{MESSAGE}edit/", messages.message_edit, name="message_edit"),
     path(f"{MESSAGE}continue/", messages.message_continue, name="message_continue"),
+    path(f"{MESSAGE}retry/", messages.message_retry, name="message_retry"),
     path(f"{MESSAGE}select/", messages.message_select, name="message_select"),
     path(f"{MESSAGE}delete/", messages.message_delete, name="message_delete"),
     path(f"{MESSAGE}restore/", messages.message_restore, name="message_restore"),

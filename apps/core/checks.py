@@ -69,6 +69,19 @@ def check_proxy_addresses(app_configs: Sequence[AppConfig] | None, **kwargs: Any
     ]
 
 
+@register(TAG)
+def check_shape(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    if settings.GENERATIONS_HOST == "inline" or settings.REDIS_URL:
+        return []
+    return [
+        Warning(
+            "Other processes write the answers, and no Redis carries them: readers see text seconds late.",
+            hint="Set REDIS_URL, or leave BOUGH_GENERATIONS unset.",
+            id="bough.W005",
+        )
+    ]
+
+
 @register(TAG, deploy=True)
 def check_plain_http(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     if settings.SITE_IS_LOOPBACK or settings.SITE_URL.startswith("https://"):

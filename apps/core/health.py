@@ -1,18 +1,24 @@
 """Is this process able to serve? Checks of the ground floor; rooms above add theirs with `add_check`."""
 
+import concurrent.futures
 import shutil
 from collections.abc import Callable
-from time import perf_counter
+from concurrent.futures import Future
+from functools import partial
+from time import monotonic, perf_counter
 from typing import TypedDict
 
 from django.conf import settings
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from apps.core.bounded import Bounded
 from apps.core.logs import get_logger
 
 log = get_logger(__name__)
 
+# Seconds that a probe waits for its answer, whatever hangs.
+PATIENCE = 3.0
 # Below either of them the next backup or upload fills the disk.
 FREE_SHARE, FREE_BYTES = 0.02, 200_000_000
 
@@ -29,15 +35,23 @@ class Result(TypedDict):
 
 def add_check(name: str, check: Callable[[], str]) -> None:
     """Add a check to readiness; it gives a word on what it saw, or raises Unhealthy. The same name replaces."""
-    _checks[name] = check
+    _checks[name] = Bounded(partial(_run, name, check))
 
 
-def run_checks() -> dict[str, Result]:
-    """Run every check, in the order they were added.
+def run_checks(*, patience: float = PATIENCE) -> dict[str, Result]:
+    """Run every check, side by side, for so many seconds at most.
 
-    Effects: one query each for database and migrations; an exception of a check counts as failed and is logged.
+    Effects: one query for the database, one for migrations; an exception of a check counts as failed and is logged.
     """
-    return {name: _run(name, check) for name, check in _checks.items()}
+    until = monotonic() + patience
+    return {name: _wait_for(run, until) for name, run in [(name, run.start()) for name, run in _checks.items()]}
+
+
+def _wait_for(run: Future[Result], until: float) -> Result:
+    try:
+        return run.result(max(0.0, until - monotonic()))
+    except concurrent.futures.TimeoutError:
+        return Result(ok=False, ms=PATIENCE * 1000, detail="no answer in time")
 
 
 def _run(name: str, check: Callable[[], str]) -> Result:
@@ -76,4 +90,6 @@ def _disk() -> str:
     return f"{usage.free // 1_000_000} MB free"
 
 
-_checks: dict[str, Callable[[], str]] = {"database": _database, "migrations": _migrations, "disk": _disk}
+_checks: dict[str, Bounded[Result]] = {}
+for _name, _check in (("database", _database), ("migrations", _migrations), ("disk", _disk)):
+    add_check(_name, _check)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.conf import settings
 from django.core.exceptions import SuspiciousOperation
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.multipartparser import MultiPartParserError
@@ -15,11 +16,14 @@ from django.utils.cache import patch_vary_headers
 from apps.core.db import note_away
 from apps.core.errors import DomainError, Unavailable
 from apps.core.logs import get_logger
+from apps.core.security import client_address, is_near
 
 API_PREFIX = "/api/"
 THEME_COOKIE = "bough_theme"
 SIDEBAR_COOKIE = "bough_sidebar"
 ERROR_TEMPLATES = {403: "403.html", 404: "404.html", 429: "429.html", 500: "500.html", 503: "503.html"}
+# How headers begin with which proxies say that they passed something on.
+PASSED_ON = ("x-forwarded", "forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip")
 # For errors that don't say how long to wait.
 RETRY_SECONDS = 2
 # The field of a form that holds what somebody wrote.
@@ -69,6 +73,19 @@ def render_page(
 def request_id(request: HttpRequest) -> str:
     """Give the id of the request, which its answer and its log lines carry too."""
     return getattr(request, "request_id", "")
+
+
+def comes_from_near(request: HttpRequest) -> bool:
+    """Tell whether a request certainly comes from this machine or a private network.
+
+    What was passed on counts only if trusted proxies say for whom: else everybody would come from the proxy.
+    """
+    peer = request.META.get("REMOTE_ADDR") or ""
+    address = client_address(
+        peer=peer, forwarded_for=request.headers.get("X-Forwarded-For", ""), trusted=settings.TRUSTED_PROXIES
+    )
+    was_passed_on = any(name.lower().startswith(PASSED_ON) for name in request.headers)
+    return is_near(address) and (address != peer or not was_passed_on)
 
 
 def is_safe_id(value: str) -> bool:

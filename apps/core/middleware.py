@@ -1,4 +1,4 @@
-"""What every request passes: an id, JSON under the API, errors as answers, sign-in, and no caching of private pages."""
+"""What every request passes: an id, a count, JSON under the API, errors as answers, sign-in, and no caching of private pages."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -14,11 +14,13 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import resolve_url
 from django.utils.cache import patch_cache_control, patch_vary_headers
 
+from apps.core import metrics
 from apps.core.db import DATABASE_AWAY
 from apps.core.errors import DomainError, Malformed, SignInNeeded
 from apps.core.http import error_response, is_api, is_htmx, is_safe_id, unavailable
 from apps.core.ids import new_id
 from apps.core.logs import current_request_id
+from apps.core.security import is_network
 
 # Sentences for errors that nobody of ours put into words: Django's own, or a library's.
 API_SENTENCES = {
@@ -74,15 +76,24 @@ class RequestIdMiddleware(Layer):
 
     def after(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         response["X-Request-Id"] = request.request_id  # type: ignore[attr-defined]
+        metrics.count_request(response.status_code)
         return response
 
 
 class ProbeMiddleware(Layer):
-    """Let health probes in by any host name: a probe knows the address of the machine, not the name of the site."""
+    """Let probes in by any host name: a probe knows the address of the machine, not the name of the site."""
 
     def before(self, request: HttpRequest) -> None:
-        if request.path_info.startswith("/health/"):
+        if request.path_info.startswith("/health/") or (
+            request.path_info == "/metrics"
+            and (settings.METRICS_TOKEN or _is_address(request.META.get("HTTP_HOST", "")))
+        ):
             request.META["HTTP_HOST"] = urlsplit(settings.SITE_URL).netloc
+
+
+def _is_address(host: str) -> bool:
+    """Tell whether a host is an address, not a name: any site may have a name of its own lead here."""
+    return is_network(urlsplit(f"//{host}").hostname or "")
 
 
 class ApiAnswersMiddleware(Layer):

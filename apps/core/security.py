@@ -1,6 +1,7 @@
 """Encryption of stored secrets, and who a client is. Which fields are encrypted is decided where they are stored."""
 
 import hashlib
+import hmac
 from base64 import urlsafe_b64encode
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -53,6 +54,42 @@ def client_address(*, peer: str, forwarded_for: str, trusted: list[str]) -> str:
     while hops and _is_trusted(address, trusted):
         address = hops.pop()
     return address
+
+
+# This machine, and networks that no router of the Internet carries on.
+NEAR = (
+    "127.0.0.0/8",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "169.254.0.0/16",
+    "::1",
+    "fc00::/7",
+    "fe80::/10",
+)
+
+
+def is_near(address: str) -> bool:
+    """Tell whether an address is of this machine or of a private network; False for what is no address."""
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return False
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    return any(ip in network for network in _networks(NEAR))
+
+
+def pseudonym(name: str) -> str:
+    """Give 12 hex digits that stand for somebody in log lines: the same each time, and nobody can tell whose.
+
+    Another SECRET_KEY gives others.
+    """
+    return _pseudonym(settings.SECRET_KEY, name)
+
+
+@lru_cache(maxsize=1024)
+def _pseudonym(key: str, name: str) -> str:
+    return hmac.digest(f"log lines {key}".encode(), name.encode(), "sha256").hex()[:12]
 
 
 @lru_cache(maxsize=32)

@@ -1,19 +1,21 @@
-"""Pages of nobody: errors, health and the token against forged forms."""
+"""Pages of nobody: errors, health, figures and the token against forged forms."""
 
+import hmac
 import sys
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import RequestDataTooBig
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.middleware.csrf import get_token
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
-from apps.core import health
+from apps.core import health, metrics
 from apps.core.db import DATABASE_AWAY
 from apps.core.errors import Broken, DomainError, Malformed, NotFound, Refused, TooLarge, TooManyRequests
-from apps.core.http import error_response, request_id, unavailable
+from apps.core.http import comes_from_near, error_response, request_id, unavailable
 from apps.core.logs import get_logger
 
 log = get_logger(__name__)
@@ -85,3 +87,24 @@ def ready(request: HttpRequest) -> JsonResponse:
     results = health.run_checks()
     fine = all(result["ok"] for result in results.values())
     return JsonResponse({"status": "ok" if fine else "failing", "checks": results}, status=200 if fine else 503)
+
+
+@csrf_exempt
+@login_not_required
+def figures(request: HttpRequest) -> HttpResponse:
+    """Give Prometheus what is measured; for whoever may not see it, nothing is here."""
+    if not _may_see_figures(request):
+        raise Http404
+    if request.method not in ("GET", "HEAD"):
+        return HttpResponseNotAllowed(["GET", "HEAD"])
+    body, content_type = metrics.exposition(request.headers.get("Accept", ""))
+    return HttpResponse(body, content_type=content_type)
+
+
+def _may_see_figures(request: HttpRequest) -> bool:
+    """Ask for the token where there is one, else for an address of this machine or a private network."""
+    token: str = settings.METRICS_TOKEN
+    if not token:
+        return comes_from_near(request)
+    kind, _, given = request.headers.get("Authorization", "").partition(" ")
+    return kind.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())

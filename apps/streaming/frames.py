@@ -9,8 +9,9 @@ from typing import Any
 
 VERSION = 1
 
-SLOW = 4408
+BROKEN = 1011
 RESTARTING = 1012
+SLOW = 4408
 
 Frame = dict[str, Any]
 Tail = str | dict[str, Any]

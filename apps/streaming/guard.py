@@ -34,6 +34,7 @@ class Guard(Generic[K, R]):
         self._ask = ask
         self._readers: dict[object, tuple[K, TurnOut[R]]] = {}
         self._task: asyncio.Task[None] | None = None
+        self._over: R | None = None
 
     @property
     def is_idle(self) -> bool:
@@ -47,20 +48,30 @@ class Guard(Generic[K, R]):
         if self._task is None:
             # In a context of its own: one that began in a request would keep that request's alive.
             loop = asyncio.get_running_loop()
-            self._task = loop.create_task(self._watch(), context=contextvars.Context())
+            work = self._watch() if self._over is None else self._turn_out_all(self._over)
+            self._task = loop.create_task(work, context=contextvars.Context())
 
         def leave() -> None:
             self._readers.pop(reader, None)
 
         return leave
 
-    async def stop(self) -> None:
-        """Watch over nobody any more."""
-        self._readers.clear()
+    async def stop(self, reason: R | None = None) -> None:
+        """Watch over nobody any more. With a reason, turn out for it all there are, and whoever still comes."""
+        self._over = reason
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+        if reason is not None:
+            await self._turn_out_all(reason)
+        else:
+            self._readers.clear()
+
+    async def _turn_out_all(self, reason: R) -> None:
+        while self._readers:
+            await self._turn_out(dict.fromkeys((key for key, _ in self._readers.values()), reason))
+        self._task = None
 
     async def _watch(self) -> None:
         while self._readers:
@@ -78,6 +89,9 @@ class Guard(Generic[K, R]):
             # The database may be away: nobody loses a right by that, and there is little to read meanwhile.
             log.exception("rights-not-read")
             return
+        await self._turn_out(lapsed)
+
+    async def _turn_out(self, lapsed: Mapping[K, R]) -> None:
         leaving = [reader for reader, (key, _) in self._readers.items() if key in lapsed]
         turned_out = [self._readers.pop(reader) for reader in leaving]
         ends = await asyncio.gather(*(turn_out(lapsed[key]) for key, turn_out in turned_out), return_exceptions=True)

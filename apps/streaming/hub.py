@@ -15,6 +15,7 @@ from apps.streaming import frames
 from apps.streaming.answers import Snapshot
 from apps.streaming.bus import Bus, Event, Subscription, live_topic, loggable, user_topic
 from apps.streaming.frames import Frame
+from apps.streaming.metrics import SOCKETS
 from apps.streaming.painting import Renderer
 from apps.streaming.rendering import StreamRenderer
 from apps.streaming.rooms import Pace, Room, Seat, Sources
@@ -124,6 +125,7 @@ class Hub:
         if self._topics.subscription is None:
             raise RuntimeError("The hub is not running.")
         socket = Socket(self, user_id, send, close)
+        SOCKETS.inc()
         topic = user_topic(user_id)
         self._users.setdefault(topic, set()).add(socket)
         self._topics.want(topic)
@@ -161,6 +163,7 @@ class Hub:
 
     def forget(self, socket: Socket) -> None:
         """Let go of a closed socket."""
+        SOCKETS.dec()
         topic = user_topic(socket.user_id)
         sockets = self._users[topic]
         sockets.discard(socket)

@@ -10,6 +10,7 @@ from typing import Any
 
 from apps.streaming.answers import Delta, Reader, Snapshot
 from apps.streaming.bus import Bus, Event, live_topic
+from apps.streaming.metrics import RESYNCS
 
 # How an answer ends that neither bus nor row knows any more.
 GONE = "gone"
@@ -58,6 +59,7 @@ class Follower:
             case "delta":
                 self._hear_delta(event["delta"])
             case "resync":
+                RESYNCS.inc()
                 self._asked = True
             case "ended":
                 self._over = event["status"]
@@ -100,6 +102,8 @@ class Follower:
 
     def _hear_delta(self, delta: Delta) -> None:
         if self._missed or not self.reader.apply(delta):
+            if not self.stale:
+                RESYNCS.inc()
             if len(self._missed) >= MISSED:
                 # What is forgotten here is one more gap for the snapshot to fill.
                 self._missed.clear()

@@ -26,6 +26,7 @@ from apps.streaming import redis_wire as wire
 from apps.streaming.answers import Delta, PartText, Snapshot
 from apps.streaming.bus import Event, loggable
 from apps.streaming.memory import RESYNC, MemorySubscription
+from apps.streaming.metrics import BUS_ERRORS
 from apps.streaming.redis_link import CONNECTING, FIRST_PAUSE, LONGEST_PAUSE, Link, describe
 from apps.streaming.redis_outbox import Outbox
 
@@ -209,9 +210,11 @@ class RedisBus:
                 return wire.unpack_snapshot(live, await self._read(live))
         except ValueError:
             # Never another answer's text, not even in a log. What else that connection would say is not trusted either.
+            BUS_ERRORS.inc()
             log.error("snapshot-mixed-up", generation=live)
             await self._client.connection_pool.disconnect()
         except (RedisError, OSError) as error:
+            BUS_ERRORS.inc()
             log.warning("snapshot-not-read", error=describe(error))
         return None
 
@@ -275,6 +278,7 @@ class RedisBus:
             event = wire.unpack(topic, data)
         except ValueError:
             # Without its words: they may be somebody's text.
+            BUS_ERRORS.inc()
             log.error("event-not-read", topic=loggable(topic), bytes=len(data))
             return
         for subscription in listeners:
@@ -300,6 +304,7 @@ class RedisBus:
             try:
                 await self._deliver(connection, script)
             except (RedisError, OSError) as error:
+                BUS_ERRORS.inc()
                 log.warning("bus-write-failed", error=describe(error))
             finally:
                 self._writing = self._in_flight = False

@@ -14,6 +14,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
 from apps.core.logs import get_logger
+from apps.streaming.metrics import BUS_ERRORS
 
 log = get_logger(__name__)
 
@@ -89,6 +90,7 @@ class Link:
             except* (RedisError, OSError) as errors:
                 if self.up:
                     pause = FIRST_PAUSE
+                    BUS_ERRORS.inc()
                 level = logging.WARNING if pause == FIRST_PAUSE else logging.DEBUG
                 log.log(level, "bus-listening-lost", error=describe(errors))
             finally:

@@ -14,6 +14,7 @@ from apps.core.logs import get_logger
 from apps.streaming import redis_wire as wire
 from apps.streaming.answers import Delta, PartText
 from apps.streaming.bus import Event, live_topic, loggable
+from apps.streaming.metrics import BUS_ERRORS
 
 log = get_logger(__name__)
 
@@ -281,6 +282,7 @@ class Outbox:
         """Queue an event, from any thread; beyond the limit it is refused, counted and reported."""
         if len(self._queue) >= self._limit:
             self.refused += 1
+            BUS_ERRORS.inc()
             if self.refused % 1000 == 1:
                 log.error("event-dropped", topic=loggable(topic), dropped=self.refused)
             return

@@ -12,6 +12,7 @@ from typing import Protocol
 from apps.core.logs import get_logger
 from apps.streaming import frames
 from apps.streaming.frames import Frame
+from apps.streaming.metrics import FRAMES
 from apps.streaming.rooms import Pace, Room, Seat
 
 log = get_logger(__name__)
@@ -162,9 +163,11 @@ class Socket:
             self._stalled_at = self._host.now()
             try:
                 await self._send(frame)
+                FRAMES.inc()
             except Exception:
-                log.info("socket-broke", exc_info=True)
-                self.close()
+                # Closed on the other side, too: a page that gets no frames must not believe that there are none.
+                log.warning("socket-broke", exc_info=True)
+                await self.expel(frames.BROKEN)
             if not self._closed:
                 self._stalled_at = None
 

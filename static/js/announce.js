@@ -34,7 +34,7 @@ function put(selector, text) {
   // The same words twice are a change only if the node was empty between.
   node.textContent = "";
   setTimeout(() => {
-    node.textContent = said.get(selector)?.join(". ") ?? "";
+    node.textContent = said.get(selector)?.filter(Boolean).join(". ") ?? "";
     said.delete(selector);
   }, TOGETHER);
 }

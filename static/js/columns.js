@@ -5,7 +5,7 @@ import { composing } from "bough/keys";
 import { article, find } from "bough/page";
 import { say } from "bough/words";
 
-/** Which answer a narrow page shows, by the place. @type {Map<string, string>} */
+/** Which answer was chosen on a narrow page, by the place. @type {Map<string, string>} */
 const shown = new Map();
 const STEPS = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
 const watcher = typeof ResizeObserver === "undefined" ? null : new ResizeObserver(resized);
@@ -54,7 +54,14 @@ function show(place, id, narrow = true) {
     setOrRemove(tab, "aria-selected", narrow && String(mine));
     setOrRemove(tab, "tabindex", narrow && !mine && "-1");
   }
-  shown.set(place.id, target?.dataset.column ?? "");
+}
+
+/** @param {HTMLElement} tab */
+function choose(tab) {
+  const place = /** @type {HTMLElement} */ (tab.closest(".beside"));
+  shown.set(place.id, tab.dataset.tab ?? "");
+  show(place, tab.dataset.tab ?? "");
+  tab.scrollIntoView({ inline: "nearest", block: "nearest" });
 }
 
 /** @param {Element} node @param {string} name @param {string | false} value */
@@ -67,8 +74,7 @@ function pressed(event) {
   const tab = event.target.closest?.(".tab");
   if (!tab) return;
   event.preventDefault();
-  const place = tab.closest(".beside");
-  if (isNarrow(place)) show(place, tab.dataset.tab);
+  if (tab.hasAttribute("role")) choose(tab);
   else find(`#column-${tab.dataset.tab}`)?.scrollIntoView({ inline: "nearest", block: "nearest", behavior: calm() ? "auto" : "smooth" });
 }
 
@@ -81,7 +87,7 @@ function moved(event) {
   const at = all.indexOf(tab) + (document.dir === "rtl" && Number.isFinite(step) ? -step : step);
   const next = all[Number.isFinite(at) ? (at + all.length) % all.length : at < 0 ? 0 : all.length - 1];
   next.focus();
-  show(tab.closest(".beside"), next.dataset.tab ?? "");
+  choose(next);
 }
 
 const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;

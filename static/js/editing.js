@@ -1,11 +1,21 @@
 // @ts-check
 /** Editing and deleting in place: keys, where the caret and the focus go. The forms come and go by htmx. */
-import { BOUGH, on } from "bough/events";
+import { BOUGH, HTMX, on } from "bough/events";
 import { composing } from "bough/keys";
 import { box, find } from "bough/page";
 
 /** The message whose form is open, to give its button the focus when it closes. */
 let editing = "";
+/** The button whose press replaces a message, and itself with it. */
+let acted = "";
+
+function asked({ detail }) {
+  const { target, elt } = detail;
+  if (!target?.matches?.("article.message")) return;
+  // The form that a button opened closes to that button.
+  const action = elt.closest?.(".ask-form") ? "ask" : elt.closest?.("[role=alertdialog]") ? "delete" : elt.dataset?.action;
+  acted = action ? `#${target.id} [data-action=${action}]` : "";
+}
 
 function settled({ detail }) {
   const form = find("[data-editing] .edit-form");
@@ -17,7 +27,9 @@ function settled({ detail }) {
   }
   if (editing) focusAfter(`#${editing} [data-action=edit]`);
   else if (detail.targets.includes("turns")) focusAfter("");
-  editing = "";
+  else if (detail.targets.some((id) => acted.startsWith(`#${id} `))) focusAfter(acted);
+  else return;
+  editing = acted = "";
 }
 
 /** Never leave the focus on nothing. @param {string} selector */
@@ -52,5 +64,6 @@ function unchanged(form) {
 
 export function mount() {
   on("keydown", pressed, { capture: true });
+  on(HTMX.beforeRequest, asked);
   on(BOUGH.swapped, settled);
 }

@@ -34,7 +34,7 @@ function add(place, model) {
   return select;
 }
 
-/** Names for those who can't see the order; no more choices than models, or than are allowed. @param {HTMLElement} place */
+/** Names for those who can't see the order; no more choices than are allowed. @param {HTMLElement} place */
 function number(place) {
   const all = choices(place);
   const name = all[0].getAttribute("aria-label") ?? "";
@@ -43,8 +43,7 @@ function number(place) {
     const out = find("button", select.closest(FURTHER) ?? undefined);
     out.setAttribute("aria-label", say("remove_model", { name: select.selectedOptions[0]?.text ?? "" }));
   });
-  const more = find("[data-action=add-model]", place);
-  if (more) more.hidden = all.length >= Math.min(MOST, all[0].options.length);
+  find("[data-action=add-model]", place).hidden = all.length >= MOST;
   place.toggleAttribute("data-several", all.length > 1);
   if (isComposer(place)) sessionStorage.setItem(key(), JSON.stringify(all.slice(1).map((one) => one.value)));
 }

@@ -1,5 +1,5 @@
 // @ts-check
-/** Where the socket can't tell, the page asks: each second while sockets are blocked, once for an answer no frame speaks of. */
+/** Where the socket can't tell, the page asks: each second while sockets are blocked, now and then for an answer no frame speaks of. */
 import { BOUGH, emit, on } from "bough/events";
 import { ask } from "bough/http";
 import { replaceText } from "bough/messages";
@@ -9,6 +9,8 @@ const EVERY = 1000;
 const AFTER_FAILURES = 2;
 /** The first frame about an answer follows a watch at once; one that ended before the watch has none. */
 const SPOKEN_OF_WITHIN = 1500;
+/** The server may not have been able to say; so it is asked again. */
+const AGAIN = 5000;
 let timer = 0;
 let doubt = 0;
 /** Answers that frames spoke of since the last watch. @type {Set<string>} */
@@ -16,6 +18,7 @@ const known = new Set();
 
 function socketChanged({ detail }) {
   clearTimeout(doubt);
+  doubt = 0;
   if (detail.state === "open" || detail.state === "sign-in") return stop();
   const blocked = detail.failures >= AFTER_FAILURES || detail.state === "leave";
   if (blocked && !timer) timer = window.setTimeout(round, 0);
@@ -50,10 +53,20 @@ async function poll(conversation, message) {
 
 function watched() {
   known.clear();
+  doubtAfter(SPOKEN_OF_WITHIN);
+}
+
+/** @param {number} wait */
+function doubtAfter(wait) {
   clearTimeout(doubt);
-  doubt = window.setTimeout(() => {
-    void askFor(liveArticles().filter((node) => !known.has(node.dataset.message ?? "")));
-  }, SPOKEN_OF_WITHIN);
+  doubt = window.setTimeout(askForUnspoken, wait);
+}
+
+async function askForUnspoken() {
+  const mine = doubt;
+  const unspoken = liveArticles().filter((node) => !known.has(node.dataset.message ?? ""));
+  await askFor(unspoken);
+  if (unspoken.length && doubt === mine) doubtAfter(AGAIN);
 }
 
 function heard({ detail: frame }) {

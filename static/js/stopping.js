@@ -21,7 +21,8 @@ const stopping = new Set();
 export async function stop(generation = "") {
   const live = liveArticles().filter((node) => !generation || node.dataset.live === generation);
   const conversation = conversationId();
-  if (!live.length || stopping.has(generation) || !conversation || performance.now() - sentAt < GUARD) return;
+  const guarded = !generation && performance.now() - sentAt < GUARD;
+  if (!live.length || stopping.has(generation) || !conversation || guarded) return;
   stopping.add(generation);
   const messages = live.map((node) => node.dataset.message ?? "");
   announce(say("stopping"));

@@ -19,6 +19,7 @@ class Policy(Enum):
 _PUBLIC = """
 health/live
 health/ready
+metrics
 sign-in/<str:secret>/
 accounts/login/
 accounts/logout/
@@ -81,6 +82,7 @@ c/<str:conversation_id>/seen/
 c/<str:conversation_id>/m/<str:message_id>/
 c/<str:conversation_id>/m/<str:message_id>/regenerate/
 c/<str:conversation_id>/m/<str:message_id>/ask/
+c/<str:conversation_id>/m/<str:message_id>/retry/
 c/<str:conversation_id>/m/<str:message_id>/edit/
 c/<str:conversation_id>/m/<str:message_id>/continue/
 c/<str:conversation_id>/m/<str:message_id>/select/

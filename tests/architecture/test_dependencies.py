@@ -14,7 +14,7 @@ ROW = re.compile(r"^\| ([\w-]+) \| ([\w.]+) \| ([^|]+?) \| ([^|]+?) \|", re.MULT
 KNOWN_LICENCES = {"MIT", "BSD-2-Clause", "BSD-3-Clause", "Apache-2.0", "MPL-2.0", "LGPL-3.0-only"}
 # Used through the library that brings it, or only named in settings.
 BROUGHT = {"pydantic": "django-ninja", "pydantic_core": "django-ninja", "twisted": "daphne", "asgiref": "django"}
-NAMED_IN_SETTINGS = {"psycopg", "django-htmx", "django-template-partials", "prometheus-client"}
+NAMED_IN_SETTINGS = {"psycopg", "django-htmx", "django-template-partials"}
 
 
 def normal(name):

@@ -2,7 +2,7 @@
 
 import json
 
-from playwright.sync_api import Page, WebSocketRoute, expect
+from playwright.sync_api import Page, Route, WebSocketRoute, expect
 
 from tests.browser import steps
 from tests.browser.steps import SLOW
@@ -111,6 +111,37 @@ def test_a_broken_socket_comes_back_and_the_answer_is_whole(page: Page, upstream
     steps.wait_ended(page)
     expect(steps.text_of(steps.last(page))).to_have_text("Before the gate. After the gate.")
     assert len(routes) > 1
+
+
+def test_an_answer_that_ended_meanwhile_is_asked_for_until_the_server_can_say(page: Page, upstream_all):
+    routes: list[WebSocketRoute] = []
+    asked: list[str] = []
+
+    def relay(route: WebSocketRoute) -> None:
+        routes.append(route)
+        if len(routes) == 1:
+            route.connect_to_server()
+        else:
+            route.send(json.dumps({"type": "hello", "v": 1, "n": 1}))
+
+    def answer(route: Route) -> None:
+        asked.append(route.request.url)
+        route.fulfill(status=503) if len(asked) == 1 else route.continue_()
+
+    page.route_web_socket("**/ws/", relay)
+    page.reload()
+    steps.send(page, "Go", model="openai/fake-gate")
+    expect(steps.last(page)).to_contain_text("Before the gate.")
+    page.route("**/live/**", answer)
+
+    # The socket that the page opens next knows nothing of what has ended.
+    routes[0].close(code=1012, reason="restarting")
+    upstream_all.release()
+
+    steps.wait_ended(page)
+    expect(steps.text_of(steps.last(page))).to_have_text("Before the gate. After the gate.")
+    assert len(asked) > 1
+    assert len(routes) == 2
 
 
 def test_where_sockets_are_blocked_the_page_asks_each_second(page: Page, upstream_all):

@@ -9,6 +9,7 @@ from apps.conversations.models import Generation, Message
 from apps.conversations.runner.limits import Limits
 from apps.conversations.runner.runner import Runner
 from apps.conversations.services import conversations, reading
+from apps.conversations.services.invariants import find_problems
 from apps.core.db import in_db
 from apps.providers.base import Finished
 from apps.streaming.readers import End, follow
@@ -16,6 +17,13 @@ from tests.conversations.asgi_client import PATIENCE, AsgiCalls
 
 END = Finished("stop")
 QUICK = Limits(heartbeat_seconds=0.05, drain_seconds=0.2)
+
+
+@pytest.fixture
+async def sound(db):
+    """See, once everything has ended, that no rule of the database is broken. For `usefixtures`: it ends last."""
+    yield
+    assert await in_db(find_problems) == []
 
 
 @pytest.fixture

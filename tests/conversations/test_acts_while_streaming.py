@@ -9,7 +9,7 @@ from apps.conversations.services import branches, conversations, forks
 from apps.core.db import in_db
 from tests.conversations.live_answers import END, hold, send
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
 SHOWN, WHOLE = "Half a ", "Half a sentence."
 
 

@@ -310,7 +310,7 @@ def test_a_model_that_is_not_there_is_refused(signed_in, conversation, question,
 
 # --- cost -------------------------------------------------------------------------------------------------------
 
-BATCH_QUERIES = 14
+BATCH_QUERIES = 15
 
 
 @pytest.mark.parametrize(("length", "number"), [(4, 2), (200, 8)])
@@ -328,5 +328,5 @@ def test_columns_cost_the_same_at_any_length_and_number(
 def test_a_path_without_siblings_asks_nothing_more(signed_in, conversation, django_assert_num_queries):
     make_path(conversation=conversation, length=60)
     signed_in.get(address("detail", conversation))
-    with django_assert_num_queries(BATCH_QUERIES - 3):
+    with django_assert_num_queries(BATCH_QUERIES - 4):
         signed_in.get(address("detail", conversation))

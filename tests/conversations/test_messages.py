@@ -7,7 +7,12 @@ from django.utils import timezone
 from apps.conversations.models import Conversation, Generation, Message, MessageRevision, MessageStatus, Role
 from apps.conversations.services import branches, generations, messages
 from apps.core import errors
+from apps.models.services import catalogue
+from apps.providers import registry
+from apps.providers.demo import DemoChat
+from apps.providers.scripted import ScriptedChat
 from tests.conversations.answers import end_all
+from tests.factories import make_conversation
 
 pytestmark = pytest.mark.django_db
 
@@ -106,6 +111,18 @@ def test_an_unknown_model_is_refused(user):
     with pytest.raises(errors.UnknownModel):
         messages.send(user=user, conversation_id=None, content="Hi", model="nobody/nothing")
     assert rows() == (0, 0, 0)
+
+
+@pytest.mark.parametrize("model", ["silent", "silent/", f"silent/{'y' * 201}"])
+def test_a_name_that_no_answer_could_keep_is_no_model(user, model):
+    with registry.installed(ScriptedChat(["Hm"], slug="silent", models=["y" * 201]), DemoChat()):
+        catalogue.forget()
+        with pytest.raises(errors.UnknownModel):
+            messages.send(user=user, conversation_id=None, content="Hi", model=model)
+        assert rows() == (0, 0, 0)
+        conversation = make_conversation(owner=user, settings={"model": model})
+        sent = messages.send(user=user, conversation_id=conversation.pk, content="Hi")
+        assert sent.generations[0].request["model"] == "demo/bough"
 
 
 def test_a_stranger_finds_no_conversation(user, stranger, sent):

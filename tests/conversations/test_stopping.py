@@ -22,7 +22,7 @@ from tests.conversations.live_answers import END, QUICK, hold, send
 from tests.conversations.tabs import frame
 from tests.fault_table import record_fault
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
 TIMES = 20
 
 

@@ -25,6 +25,7 @@ def test_a_sound_site_has_nothing_to_say(sound):
         ("SITE_URL", "http://chat.example.org", "bough.W002"),
         ("TRUSTED_PROXIES", [], "bough.W003"),
         ("TRUSTED_PROXIES", ["proxy.internal"], "bough.E003"),
+        ("GENERATIONS_HOST", "external", "bough.W005"),
     ],
 )
 def test_what_will_hurt_is_named(sound, name, value, found):

@@ -1,3 +1,4 @@
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -67,8 +68,16 @@ def test_probes_only_look(client):
     assert client.post("/health/live").status_code == 405
 
 
-def test_a_migration_that_waits_is_not_ready(client):
-    MigrationRecorder(connection).record_unapplied("accounts", "0001_initial")
+@pytest.fixture
+def unapplied(transactional_db):
+    """A migration that the database does not know of."""
+    recorder = MigrationRecorder(connection)
+    recorder.record_unapplied("accounts", "0001_initial")
+    yield
+    recorder.record_applied("accounts", "0001_initial")
+
+
+def test_a_migration_that_waits_is_not_ready(client, unapplied):
     check = client.get("/health/ready").json()["checks"]["migrations"]
     assert check["ok"] is False
     assert "not applied" in check["detail"]
@@ -77,3 +86,30 @@ def test_a_migration_that_waits_is_not_ready(client):
 def test_a_disk_that_is_almost_full_is_not_ready(client, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(total=10**12, used=10**12, free=10**6))
     assert client.get("/health/ready").json()["checks"]["disk"]["detail"] == "the disk is almost full"
+
+
+def test_what_hangs_holds_up_no_probe_and_is_asked_once(a_check):
+    goes_on, asked = threading.Event(), []
+
+    def hanging():
+        asked.append(1)
+        assert goes_on.wait(10)
+        return "back"
+
+    a_check(hanging)
+    for _ in range(3):
+        results = health.run_checks(patience=0.05)
+        assert (results["test"]["ok"], results["test"]["detail"]) == (False, "no answer in time")
+    assert asked == [1]
+    goes_on.set()
+    assert health.run_checks()["test"]["detail"] == "back"
+
+
+def test_the_bus_in_memory_is_there(client):
+    assert client.get("/health/ready").json()["checks"]["bus"]["detail"] == "in memory"
+
+
+def test_a_bus_that_is_to_be_redis_and_is_not_is_not_ready(client, settings):
+    settings.REDIS_URL = "redis://localhost:1"
+    response = client.get("/health/ready")
+    assert (response.status_code, response.json()["checks"]["bus"]["detail"]) == (503, "Redis does not answer")

@@ -8,7 +8,7 @@ import re
 import secrets
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +19,7 @@ from tests.conversations.event_streams import read_events, texts_of
 from tests.streaming.doubles import Page
 
 PATIENCE = 40.0
-# As static/js does: polling begins after two failures; an answer that no frame speaks of is asked for once.
+# As static/js does: polling begins after two failures; an answer that no frame speaks of is asked for now and then.
 BLOCKED_AFTER = 2
 SPOKEN_OF_WITHIN = 1.5
 AGAIN = 0.25  # seconds between tries to connect: less than the page's, so that tests are short
@@ -244,8 +244,12 @@ class StreamReader(Reader):
             async for data in response.content.iter_any():
                 buffer += data
                 whole, mark, buffer = buffer.rpartition(b"\n\n")
-                for event in read_events(whole + mark):
-                    self._take(event)
+                self.take_all(whole + mark)
+
+    def take_all(self, raw: bytes) -> None:
+        """Take in the whole events of some bytes."""
+        for event in read_events(raw):
+            self._take(event)
 
     def _take(self, event: Any) -> None:
         attempt = event.id.split(":")[1]
@@ -301,7 +305,7 @@ class SocketReader(Reader):
                 self._failures = 0
                 await socket.send_json({"type": "watch", "conversation": self.sent.chat})
                 async with asyncio.TaskGroup() as group:
-                    doubting = group.create_task(self._after(SPOKEN_OF_WITHIN, self._doubt))
+                    doubting = group.create_task(self._doubt(socket))
                     await self._listen(socket)
                     doubting.cancel()
         except LOST:
@@ -332,13 +336,15 @@ class SocketReader(Reader):
             self.status = self.page.ends[message]["status"]
             self.news()
 
-    async def _after(self, seconds: float, act: Callable[[], Awaitable[None]]) -> None:
-        await asyncio.sleep(seconds)
-        await act()
-
-    async def _doubt(self) -> None:
-        if self.sent.message not in self.page.messages.values():
+    async def _doubt(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        await asyncio.sleep(SPOKEN_OF_WITHIN)
+        while self.sent.message not in self.page.messages.values():
             await self._poll()
+            if self.status:
+                # It ended before the watch: no frame will speak of it.
+                await socket.close()
+                return
+            await asyncio.sleep(AGAIN)
 
     async def _poll(self) -> None:
         """Ask once for the article, as polling.js does."""

@@ -13,6 +13,7 @@ from apps.streaming.answers import Delta
 from apps.streaming.bus import Bus
 from apps.streaming.memory import MemoryBus
 from apps.streaming.readers import End, follow
+from tests.fault_table import record_fault
 from tests.streaming.writing import LAST, LIVE, PATIENCE, Writing, bus  # noqa: F401  (a fixture)
 
 PLACES = range(LAST + 1)
@@ -91,6 +92,7 @@ async def write_to(clients: list[Client], writing: Writing) -> None:
     await writing.end()
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("away_for", [0, 7, LAST])
 async def test_cut_after_any_delta_a_reader_goes_on_where_it_was(bus: Bus, away_for: int):  # noqa: F811
     writing = Writing(bus)
@@ -101,6 +103,12 @@ async def test_cut_after_any_delta_a_reader_goes_on_where_it_was(bus: Bus, away_
     assert set(ends) == {"complete"}
     whole = {index: part.text for index, part in enumerate(writing.parts[LAST])}
     assert [client.cut_after for client in clients if client.texts != whole] == []
+    record_fault(
+        fault="a reader of deltas is cut off after any of 200",
+        shape="one process" if isinstance(bus, MemoryBus) else "two processes' buses, Redis between them",
+        reader_saw=f"each of {len(clients)}, cut off at another place, all {sum(map(len, whole.values()))} characters once",
+        database_held="the same text",
+    )
 
 
 @pytest.mark.parametrize("known_by", ["bus", "row"])

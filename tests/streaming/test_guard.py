@@ -137,3 +137,15 @@ async def test_stopping_asks_no_more(here):
     await here.guard.stop()
     await here.guard.stop()
     assert here.guard.is_idle
+
+
+async def test_at_the_end_all_are_turned_out_and_so_is_whoever_still_comes(here):
+    here.admit("ada-1")
+    here.admit("eve-1")
+    await here.guard.stop("restarting")
+    assert sorted(here.turned_out) == [("ada-1", "restarting"), ("eve-1", "restarting")]
+    here.admit("ada-2")
+    here.admit("eve-2")
+    await here.until(lambda: len(here.turned_out) == 4)
+    assert set(here.turned_out[2:]) == {("ada-2", "restarting"), ("eve-2", "restarting")}
+    await here.until(lambda: here.guard.is_idle)

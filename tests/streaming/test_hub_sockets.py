@@ -76,6 +76,7 @@ async def test_a_socket_that_breaks_while_a_frame_is_sent_is_let_go():
         page.broken = True
         await here.say("lost on it")
         await until(lambda: not here.hub._users)
+        assert page.close_codes == [1011]
 
 
 async def test_a_browser_that_leaves_before_it_is_served_leaves_nothing_behind():

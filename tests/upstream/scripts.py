@@ -125,6 +125,12 @@ async def endless(stream: Stream) -> None:
         await asyncio.sleep(FAST)
 
 
+async def plenty(stream: Stream) -> None:
+    """Say as much as an answer may hold, all of it code and at once, and never end."""
+    await stream.delta(content=texts.PLENTY)
+    await stream.forever()
+
+
 async def reset(stream: Stream) -> None:
     """Cut the connection the hard way, amid the answer."""
     await _some_words(stream)
@@ -255,6 +261,7 @@ SCRIPTS: dict[str, Script] = {
     "fake-silent": silent,
     "fake-stall": stall,
     "fake-endless": endless,
+    "fake-plenty": plenty,
     "fake-reset": reset,
     "fake-nodone": no_done,
     "fake-cutline": cut_line,

@@ -34,6 +34,9 @@ MANY_BYTES = "żółw, Ünïcödé, Ελληνικά, кириллица, 木の
 
 HUGE = "x" * 300_000
 
+# 190 kB of code: coloured, it is ten times as long.
+PLENTY = ("```python\n" + "x = [1, 'a', None]\n" * 780 + "```\n\n") * 13
+
 
 WISH = re.compile(r"\b(canary-\w+)(?: (\d+) pieces)?(?: of (\d+) ms)?")
 

@@ -50,7 +50,8 @@ class Generation(models.Model):
     # Several models answering one message share a batch; rank is their order. A continuation is a batch of its own.
     batch = models.UUIDField(default=new_id)
     rank = models.PositiveSmallIntegerField(default=0)
-    # {"model": "provider/id", "continuation": bool}: what was asked for.
+    # {"model": "provider/id", "continuation": bool}: what was asked for; and for log lines, by which "request_id", and
+    # "of" how many models.
     request = models.JSONField(default=dict)
     stop_requested_at = models.DateTimeField(null=True, blank=True)
     lease_owner = models.CharField(max_length=60, blank=True)

@@ -13,12 +13,13 @@ from typing import Any
 from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, connection
+from django.utils import timezone
 
 from apps.conversations.models import Generation, GenerationState, Message, Purpose
 from apps.conversations.runner.limits import Limits
 from apps.conversations.runner.titles import write_title
 from apps.conversations.runner.writer import BROKEN, RESTARTING, STOPPED, AnswerWriter, provider_for
-from apps.conversations.services import generations, leases, live
+from apps.conversations.services import generations, leases, live, observation
 from apps.conversations.services.context import build_context
 from apps.conversations.services.endings import MESSAGE_STATUS, Ending, Lease
 from apps.core.db import in_db
@@ -145,6 +146,7 @@ class Runner:
     def _begin(self, generation: Generation, path: list[Message]) -> None:
         lease = Lease(generation.pk, self.name, generation.attempt)
         generations.take_in_hand(generation.pk)
+        observation.started(generation)
         if generation.purpose == Purpose.TITLE:
             task = self._titles[generation.pk] = asyncio.create_task(self._name(generation, lease))
             task.add_done_callback(lambda _: self._titles.pop(generation.pk, None))
@@ -219,6 +221,7 @@ class Runner:
         """Show the first delta at once, whatever the others wait for, and have it kept."""
         self._keep_now.set()
         await self._show(writer)
+        observation.began(writer.generation, writer.first_delta_at or timezone.now())
 
     async def _show(self, writer: AnswerWriter) -> None:
         for delta in writer.live.take():
@@ -277,6 +280,7 @@ class Runner:
             ending = _plain(ending)
             facts = await self._persist(ending)
         if facts is None:
+            observation.LEASES_LOST.inc()
             log.warning("lease-lost", generation=writer.live.live)
             return
         await self.bus.drop(writer.live.live)
@@ -284,6 +288,7 @@ class Runner:
         at = [ending.lease.attempt, *writer.live.position]
         event = {"type": "ended", "status": str(status), "message": str(ending.message_id), "at": at}
         self.bus.publish(f"live:{writer.live.live}", {**event, "facts": facts} if facts else event)
+        observation.ended(writer.generation, ending)
 
     async def _persist(self, ending: Ending) -> dict[str, Any] | None:
         """Store an ending, through a database that is away for as long as this process lives."""

@@ -116,7 +116,7 @@ def _read_siblings(messages: Sequence[Message]) -> list[_Row]:
         reads.append(ROWS + FIRST)
         values.append(to_column(messages[0].conversation_id))
     with connection.cursor() as cursor:
-        cursor.execute(" UNION ALL ".join(reads) + IN_ORDER, values)
+        cursor.execute(f"{' UNION ALL '.join(reads)} {IN_ORDER}", values)
         return [
             _Row(from_column(pk), _or_none(parent), _or_none(batch), rank or 0)
             for pk, parent, _, batch, rank in cursor.fetchall()

@@ -28,7 +28,7 @@ from apps.conversations.models import (
     Message,
     Purpose,
 )
-from apps.conversations.services import live
+from apps.conversations.services import live, observation
 from apps.conversations.services.endings import MESSAGE_STATUS, Ending, Lease, note_answered, write_answer
 from apps.core.db import seconds_since_away
 from apps.core.errors import NotFound
@@ -44,6 +44,7 @@ STOPPING_SECONDS = 1.5
 
 # What runners of this process hold: whoever looks at a page here must not sweep it, however old its lease looks.
 _in_hand: set[UUID] = set()
+observation.IN_HAND.set_function(lambda: len(_in_hand))
 
 
 def open_answers(
@@ -53,12 +54,13 @@ def open_answers(
     *,
     now: datetime,
     continuation: bool = False,
+    rank: int = 0,
 ) -> list[Generation]:
-    """Queue the generations that write messages, as one batch: each by its model, ranked as they come.
+    """Queue the generations that write messages, as one batch: each by its model, ranked as they come, from `rank` on.
 
     Effects: one insert; the doorbell rings on commit.
     """
-    batch = new_id()
+    batch, origin = new_id(), observation.origin(len(messages))
     generations = [
         Generation(
             conversation=conversation,
@@ -67,13 +69,14 @@ def open_answers(
             purpose=Purpose.ANSWER,
             batch=batch,
             rank=rank,
-            request={"model": model_id, "continuation": continuation},
+            request={"model": model_id, "continuation": continuation, **origin},
             queued_at=now,
         )
-        for rank, (message, model_id) in enumerate(zip(messages, model_ids, strict=True))
+        for rank, (message, model_id) in enumerate(zip(messages, model_ids, strict=True), start=rank)
     ]
     Generation.objects.bulk_create(generations)
     for generation in generations:
+        observation.queued(generation)
         live.ring(generation)
     return generations
 
@@ -244,6 +247,7 @@ def _sweep_one(found: QuerySet[Generation], pk: UUID, conversation_id: UUID) -> 
         elif not shown and generation.attempt < MAX_ATTEMPTS:
             generation.state, generation.lease_owner, generation.lease_until = GenerationState.QUEUED, "", None
             generation.save(update_fields=["state", "lease_owner", "lease_until"])
+            observation.queued(generation)
             live.ring(generation)
         else:
             _end_without_runner(generation, GenerationState.INTERRUPTED, now=now, error=RESTARTED, said=said)
@@ -316,6 +320,7 @@ def _end_without_runner(
         f"live:{generation.pk}",
         {"type": "ended", "status": MESSAGE_STATUS[GenerationState(state)], "message": str(generation.message_id)},
     )
+    transaction.on_commit(lambda: observation.ended(generation, ending))
 
 
 def _dead() -> Exists:

@@ -27,7 +27,7 @@ WHERE user_id = %s AND queued_at > %s AND purpose = 'answer' AND NOT (state = 'f
 
 
 def check(user_id: UUID, *, now: datetime, wanted: int = 1) -> None:
-    """Refuse further answers beyond the user's limits.
+    """Refuse further answers beyond the user's limits: all that are wanted, if there is no room for all.
 
     Raises: TooManyRequests with limit, remaining and reset (seconds).
     Effects: locks the user's row until the transaction ends, so that two sends at once can't both be the last.
@@ -38,11 +38,12 @@ def check(user_id: UUID, *, now: datetime, wanted: int = 1) -> None:
     used, active = _count(user_id, now - window)
     limit, at_once = settings.GENERATIONS_PER_USER, settings.GENERATIONS_AT_ONCE
     if active + wanted > at_once:
-        sentence = f"{active} answers are being written for you already; {at_once} at once is the limit."
+        sentence = _too_many_at_once(wanted, active, at_once)
         raise TooManyRequests(sentence, limit=at_once, remaining=max(0, at_once - active), reset=5)
     if used + wanted > limit:
         sentence = f"Limit reached: {limit} answers in {_in_words(window)}."
-        raise TooManyRequests(sentence, limit=limit, remaining=max(0, limit - used), reset=_reset(user_id, now, window))
+        reset = _reset(user_id, now, window, leaving=min(used + wanted - limit, used))
+        raise TooManyRequests(sentence, limit=limit, remaining=max(0, limit - used), reset=reset)
 
 
 def _count(user_id: UUID, since: datetime) -> tuple[int, int]:
@@ -54,12 +55,19 @@ def _count(user_id: UUID, since: datetime) -> tuple[int, int]:
     return int(used), int(active)
 
 
-def _reset(user_id: UUID, now: datetime, window: timedelta) -> int:
-    """Seconds until the oldest counted answer leaves the window."""
+def _too_many_at_once(wanted: int, active: int, at_once: int) -> str:
+    if wanted == 1:
+        return f"{active} answers are being written for you already; {at_once} at once is the limit."
+    return f"{wanted} more would be {active + wanted} answers at once; {at_once} is the limit."
+
+
+def _reset(user_id: UUID, now: datetime, window: timedelta, *, leaving: int) -> int:
+    """Seconds until so many counted answers have left the window."""
     counted = Generation.objects.answers().filter(user_id=user_id, queued_at__gt=now - window)
     unseen = Q(state=GenerationState.FAILED, first_delta_at__isnull=True)
-    oldest = counted.exclude(unseen).order_by("queued_at").values_list("queued_at", flat=True).first()
-    return max(1, math.ceil(((oldest or now) + window - now).total_seconds()))
+    oldest = counted.exclude(unseen).order_by("queued_at").values_list("queued_at", flat=True)
+    last = oldest[max(0, leaving - 1) :].first()
+    return max(1, math.ceil(((last or now) + window - now).total_seconds()))
 
 
 def _in_words(window: timedelta) -> str:

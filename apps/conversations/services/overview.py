@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Exists, OuterRef
 
 from apps.accounts.models import User
 from apps.conversations.models import Conversation, Generation, Message, Role
@@ -97,14 +96,6 @@ def read_answers(answer: Message) -> list[Message]:
     found = sorted([answer, *newest], key=lambda one: (one.created_at, one.pk))
     paths.attach_siblings(found)
     return found
-
-
-def is_one_of_several(answer: Message) -> bool:
-    """Tell whether other models were asked together with the one of this answer. Effects: one query."""
-    # By way of the siblings, for batches have no index.
-    others = Generation.objects.answers().filter(batch=OuterRef("batch"), message__parent_id=answer.parent_id)
-    others = others.filter(message__deletion__isnull=True).exclude(message_id=answer.pk)
-    return Generation.objects.answers().filter(Exists(others), message_id=answer.pk).exists()
 
 
 def count_below(*, user: User, conversation_id: str | UUID, message_id: str | UUID) -> Counted:

@@ -7,7 +7,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from apps.conversations import presenters
 from apps.conversations.forms import Choice
-from apps.conversations.services import messages, overview
+from apps.conversations.services import batches, messages, overview
 from apps.conversations.views import frame, pages
 from apps.core.http import render_page
 from apps.models.services import catalogue
@@ -21,7 +21,7 @@ def message_regenerate(request: frame.SignedInRequest, conversation_id: str, mes
     _conversation, message, _generation = overview.read_message(
         user=user, conversation_id=conversation_id, message_id=message_id
     )
-    stands_beside = overview.is_one_of_several(message)
+    stands_beside = bool(batches.on_path([message]))
     choice = Choice.read(request.POST)
     sent = messages.regenerate(user=user, conversation_id=conversation_id, message_id=message_id, **choice.as_words())
     compare = message.parent_id if stands_beside else None

@@ -11,7 +11,17 @@ from django.views.decorators.http import require_http_methods, require_POST
 from apps.conversations import presenters
 from apps.conversations.forms import EditForm, SendForm
 from apps.conversations.models import Role
-from apps.conversations.services import answers, branches, conversations, forks, generations, messages, overview, paths
+from apps.conversations.services import (
+    answers,
+    branches,
+    conversations,
+    forks,
+    generations,
+    messages,
+    overview,
+    paths,
+    retrying,
+)
 from apps.conversations.views import frame, pages
 from apps.core.db import DATABASE_AWAY
 from apps.core.errors import DomainError, NotFound
@@ -82,6 +92,14 @@ def message_edit(request: frame.SignedInRequest, conversation_id: str, message_i
 def message_continue(request: frame.SignedInRequest, conversation_id: str, message_id: str) -> HttpResponse:
     """Go on writing in the same answer."""
     messages.continue_answer(user=request.user, conversation_id=conversation_id, message_id=message_id)
+    return _article(request, conversation_id, message_id)
+
+
+@require_POST
+@frame.keeps_page
+def message_retry(request: frame.SignedInRequest, conversation_id: str, message_id: str) -> HttpResponse:
+    """Try an answer again of which nothing came, in its place."""
+    retrying.retry(user=request.user, conversation_id=conversation_id, message_id=message_id)
     return _article(request, conversation_id, message_id)
 
 

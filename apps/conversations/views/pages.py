@@ -18,7 +18,7 @@ from django.views.decorators.http import require_safe
 
 from apps.conversations import presenters
 from apps.conversations.models import Conversation, Message
-from apps.conversations.services import conversations, forks, generations, overview, paths
+from apps.conversations.services import batches, conversations, forks, generations, overview, paths
 from apps.conversations.views import frame
 from apps.core.http import is_htmx, render_page, wants_part
 from apps.core.ids import parse_id
@@ -170,7 +170,7 @@ def _beside(page: paths.PathPage, compare: UUID | None) -> tuple[dict[UUID, list
     Shape: with the message compared, if its answers stand so for that alone.
     """
     forks = [message for message in page.messages if message.is_answer and message.sibling_count > 1]
-    ends = [message for message in forks if message == page.leaf and overview.is_one_of_several(message)]
+    ends = [message for message in forks if message == page.leaf and batches.on_path([message])]
     wanted = [message for message in forks if compare is not None and message.parent_id == compare]
     beside = {message.pk: overview.read_answers(message) for message in {*ends, *wanted}}
     return beside, compare if wanted and wanted != ends else None

@@ -23,6 +23,8 @@ FRESH_SECONDS = 60.0
 LIST_TIMEOUT_SECONDS = 3.0
 # A made-up name must not make every request ask the providers.
 ASK_AGAIN_SECONDS = 2.0
+# What answers keep of the model that wrote them.
+LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +96,8 @@ def resolve(model_id: str | None, *, preferred: str | None = None) -> AvailableM
     if model_id:
         return _find_given(model_id)
     for wanted in (preferred, settings.DEFAULT_MODEL):
-        if wanted and wanted.partition("/")[0] in registry.current():
-            return _find(wanted) or _unlisted(wanted)
+        if wanted and _is_of_provider(wanted) and (found := _find(wanted) or _unlisted(wanted)):
+            return found
     return available()[0]
 
 
@@ -105,17 +107,27 @@ def _find_given(model_id: str) -> AvailableModel:
         # It may be new at the provider.
         refresh(older_than=ASK_AGAIN_SECONDS)
         found = _find(model_id)
+    if found is None and not _memory.models.get(model_id.partition("/")[0]):
+        found = _unlisted(model_id)
     if found is None:
-        slug = model_id.partition("/")[0]
-        if slug not in registry.current() or _memory.models.get(slug):
-            raise UnknownModel(f"There is no model {model_id[:200]!r} here.", field="model")
-        return _unlisted(model_id)
+        raise UnknownModel(f"There is no model {model_id[:200]!r} here.", field="model")
     return found
 
 
-def _unlisted(model_id: str) -> AvailableModel:
+def _unlisted(model_id: str) -> AvailableModel | None:
+    """Take a model that its provider doesn't list now at its word; None if there can't be such a model."""
     slug, _, name = model_id.partition("/")
+    if not _is_of_provider(model_id) or not _can_be_name(name):
+        return None
     return AvailableModel(model_id, name, slug, available=False)
+
+
+def _is_of_provider(model_id: str) -> bool:
+    return model_id.partition("/")[0] in registry.current()
+
+
+def _can_be_name(name: str) -> bool:
+    return 0 < len(name) <= LONGEST_NAME
 
 
 def _find(model_id: str) -> AvailableModel | None:
@@ -141,7 +153,7 @@ async def _list_one(provider: ChatProvider) -> list[AvailableModel]:
         return []
     finally:
         await provider.aclose()
-    return [_as_available(provider, info) for info in infos]
+    return [_as_available(provider, info) for info in infos if _can_be_name(info.model_id)]
 
 
 def _as_available(provider: ChatProvider, info: ModelInfo) -> AvailableModel:

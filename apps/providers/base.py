@@ -5,8 +5,8 @@ Not here: any provider, any network, any error (see errors.py).
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 Role = Literal["system", "user", "assistant"]
@@ -39,13 +39,15 @@ class ChatRequest:
     """One call of a language model.
 
     Shape: `model` is the provider's own id, without our "provider/" in front. With `continuation` the
-    last message is the assistant's text so far, and the answer goes on from its last character.
+    last message is the assistant's text so far, and the answer goes on from its last character. A caller who passes
+    text on now and then may give `pace`: a provider that can, awaits it between its readings, once it has said something.
     """
 
     model: str
     messages: tuple[ChatMessage, ...]
     sampling: Sampling = Sampling()
     continuation: bool = False
+    pace: Callable[[], Awaitable[object]] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

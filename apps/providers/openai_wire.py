@@ -91,6 +91,9 @@ class OpenAICompatible:
                     for event in reader.feed(piece):
                         has_begun = True
                         yield event
+                    if has_begun and request.pace is not None:
+                        # Several pieces read in one go cost little more than one of them.
+                        await request.pace()
                 for event in reader.end():
                     yield event
             # From None where the cause would carry what the server sent into a log.

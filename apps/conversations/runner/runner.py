@@ -9,6 +9,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
+from itertools import cycle
 from typing import Any
 from uuid import UUID
 
@@ -31,6 +33,7 @@ from apps.streaming.bus import Bus, Event
 log = get_logger(__name__)
 CONTEXT_MESSAGES = 50
 CLAIM_AT_ONCE = 50
+TURNS = 4
 SWEEP_EVERY_BEATS = 15
 # Psycopg calls a cut connection an InterfaceError; SQLite so calls a value that it can't store.
 AWAY: tuple[type[Exception], ...] = (OperationalError,)
@@ -58,7 +61,11 @@ class Runner:
         self._swept = False
         self._over = asyncio.Event()
         self._work = asyncio.Event()
-        self._fresh: set[AnswerWriter] = set()
+        # What waits to be flushed, and whoever waits for that, by turn: the answers share the turns of one interval, so that
+        # a hundred of them don't all want the loop at the same moment.
+        self._next_turn = cycle(range(TURNS))
+        self._fresh: list[set[AnswerWriter]] = [set() for _ in range(TURNS)]
+        self._turns = [asyncio.Event() for _ in range(TURNS)]
         self._flushed = asyncio.Event()
         self._keep_now = asyncio.Event()
 
@@ -178,17 +185,25 @@ class Runner:
                 log.warning("heartbeat-failed")
 
     async def _flush(self) -> None:
-        """Hand new text to the bus: at most 20 times a second, less when the loop lags."""
+        """Hand new text to the bus, turn by turn: each answer's at most 20 times a second, less when the loop lags."""
         interval = self.limits.flush_seconds
         while not self._over.is_set():
             await self._flushed.wait()
             self._flushed.clear()
-            fresh, self._fresh = self._fresh, set()
-            await self.bus.append_many([delta for writer in fresh for delta in writer.live.take()])
-            before = time.monotonic()
-            await asyncio.sleep(interval)
-            lag = time.monotonic() - before - interval
-            interval = min(self.limits.slow_flush_seconds, max(self.limits.flush_seconds, interval * 0.9 + lag))
+            for turn in range(TURNS):
+                await self._flush_turn(turn)
+                before = time.monotonic()
+                await asyncio.sleep(interval / TURNS)
+                lag = time.monotonic() - before - interval / TURNS
+                interval = min(self.limits.slow_flush_seconds, max(self.limits.flush_seconds, interval * 0.9 + lag))
+
+    async def _flush_turn(self, turn: int) -> None:
+        # Whoever waits for this turn reads first, so that what it finds leaves at once.
+        now, self._turns[turn] = self._turns[turn], asyncio.Event()
+        now.set()
+        await asyncio.sleep(0)
+        fresh, self._fresh[turn] = self._fresh[turn], set()
+        await self.bus.append_many([delta for writer in fresh for delta in writer.live.take()])
 
     async def _keep(self) -> None:
         """Keep the text so far in the rows: at most once a second, a first delta at once."""
@@ -210,8 +225,13 @@ class Runner:
                 await _one_by_one(progress)
             await asyncio.sleep(0.1)
 
+    async def _until_flush(self, writer: AnswerWriter) -> None:
+        """Wait for the answer's next turn: nothing that its provider says before would leave sooner."""
+        self._flushed.set()
+        await self._turns[writer.turn].wait()
+
     def _on_delta(self, writer: AnswerWriter) -> None:
-        self._fresh.add(writer)
+        self._fresh[writer.turn].add(writer)
         self._flushed.set()
 
     def _on_status(self, writer: AnswerWriter, event: Event) -> None:
@@ -244,6 +264,7 @@ class Runner:
             await in_db(leases.hand_back, lease)
             return
         writer = self._writers[generation.pk] = AnswerWriter(generation, owner=self.name, limits=self.limits)
+        writer.turn = next(self._next_turn)
         if generation.stop_requested_at is not None:
             writer.end(STOPPED)
         try:
@@ -251,13 +272,13 @@ class Runner:
         finally:
             if self._writers.get(generation.pk) is writer:
                 del self._writers[generation.pk]
-            self._fresh.discard(writer)
+            self._fresh[writer.turn].discard(writer)
             await self.bus.drop(writer.live.live)
 
     async def _write(self, generation: Generation, path: list[Message], writer: AnswerWriter) -> Ending:
         try:
             await self.bus.open(writer.live.live, generation.attempt, writer.live.parts)
-            request, provider = _request(generation, path)
+            request, provider = _request(generation, path, partial(self._until_flush, writer))
             ending = await writer.write(
                 request, provider, on_delta=self._on_delta, on_first=self._on_first, on_status=self._on_status
             )
@@ -330,7 +351,9 @@ def _with_path(generation: Generation) -> list[Message]:
     return path
 
 
-def _request(generation: Generation, path: list[Message]) -> tuple[ChatRequest, ChatProvider]:
+def _request(
+    generation: Generation, path: list[Message], pace: Callable[[], Awaitable[object]]
+) -> tuple[ChatRequest, ChatProvider]:
     """Build what the model is sent. Raises: ProviderError if its provider is gone."""
     message = generation.message
     assert message is not None
@@ -339,7 +362,7 @@ def _request(generation: Generation, path: list[Message]) -> tuple[ChatRequest, 
     continuation = bool(generation.request.get("continuation")) and bool(message.text)
     if continuation:
         messages = (*messages, ChatMessage("assistant", message.text))
-    return ChatRequest(model, messages, continuation=continuation), provider
+    return ChatRequest(model, messages, continuation=continuation, pace=pace), provider
 
 
 def _plain(ending: Ending) -> Ending:

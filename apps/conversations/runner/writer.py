@@ -44,8 +44,10 @@ Outcome = tuple[str, str, str, str]
 class AnswerWriter:
     """One answer being written; the runner flushes, keeps and ends it.
 
-    `wants` says why it should end, if anybody asked; `dirty` that there is text the row lacks.
+    `wants` says why it should end, if anybody asked; `dirty` that there is text the row lacks; `turn` when it is flushed.
     """
+
+    turn = 0
 
     def __init__(self, generation: Generation, *, owner: str, limits: Limits) -> None:
         self.generation = generation

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from time import monotonic, perf_counter
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 from django.conf import settings
 from django.db import connection
@@ -19,7 +19,7 @@ log = get_logger(__name__)
 
 # Seconds that a probe waits for its answer, whatever hangs.
 PATIENCE = 3.0
-# Below either of them the next backup or upload fills the disk.
+# Below either of them the disk counts as full.
 FREE_SHARE, FREE_BYTES = 0.02, 200_000_000
 
 
@@ -31,6 +31,13 @@ class Result(TypedDict):
     ok: bool
     ms: float
     detail: str
+
+
+class Usage(NamedTuple):
+    """A disk. Units: bytes."""
+
+    total: int
+    free: int
 
 
 def add_check(name: str, check: Callable[[], str]) -> None:
@@ -74,20 +81,35 @@ def _database() -> str:
 
 
 def _migrations() -> str:
-    executor = MigrationExecutor(connection)
-    waiting = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    if waiting:
-        raise Unhealthy(f"{len(waiting)} migrations are not applied")
+    if waiting := count_waiting_migrations():
+        raise Unhealthy(f"{waiting} migrations are not applied")
     return "applied"
 
 
+def count_waiting_migrations() -> int:
+    """Count the migrations that the database lacks. Effects: one query."""
+    executor = MigrationExecutor(connection)
+    return len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+
+
 def _disk() -> str:
+    usage = disk_usage()
+    if is_almost_full(usage):
+        raise Unhealthy("the disk is almost full")
+    return f"{usage.free // 1_000_000} MB free"
+
+
+def disk_usage() -> Usage:
+    """Measure the disk of the data folder. Raises: Unhealthy if the folder is missing."""
     if not settings.DATA_DIR.exists():
         raise Unhealthy("the data folder is missing")
     usage = shutil.disk_usage(settings.DATA_DIR)
-    if usage.free < min(FREE_BYTES, usage.total * FREE_SHARE):
-        raise Unhealthy("the disk is almost full")
-    return f"{usage.free // 1_000_000} MB free"
+    return Usage(usage.total, usage.free)
+
+
+def is_almost_full(usage: Usage) -> bool:
+    """Tell whether the next backup or upload fills the disk."""
+    return usage.free < min(FREE_BYTES, usage.total * FREE_SHARE)
 
 
 _checks: dict[str, Bounded[Result]] = {}

@@ -1,4 +1,4 @@
-"""The tree: conversations, messages and their revisions, runs, and the generations that write answers.
+"""The tree: conversations, messages and their revisions, runs, the generations that write answers, and their runners.
 
 What touches two rows lives in services; here are fields, constraints, reads by QuerySet, and rules without I/O.
 """
@@ -6,6 +6,7 @@ What touches two rows lives in services; here are fields, constraints, reads by 
 from apps.conversations.models.conversation import Conversation, ConversationStatus, TitleSource
 from apps.conversations.models.generation import Generation, GenerationState, Purpose
 from apps.conversations.models.message import Message, MessageRevision, MessageStatus, Role, Run
+from apps.conversations.models.runner_process import RunnerProcess
 
 __all__ = [
     "Conversation",
@@ -18,5 +19,6 @@ __all__ = [
     "Purpose",
     "Role",
     "Run",
+    "RunnerProcess",
     "TitleSource",
 ]

@@ -21,7 +21,7 @@ from apps.conversations.models import Generation, GenerationState, Message, Purp
 from apps.conversations.runner.limits import Limits
 from apps.conversations.runner.titles import write_title
 from apps.conversations.runner.writer import BROKEN, RESTARTING, STOPPED, AnswerWriter, provider_for
-from apps.conversations.services import generations, leases, live, observation
+from apps.conversations.services import generations, leases, live, observation, runners
 from apps.conversations.services.context import build_context
 from apps.conversations.services.endings import MESSAGE_STATUS, Ending, Lease
 from apps.core.db import in_db
@@ -58,6 +58,8 @@ class Runner:
         self._titles: dict[UUID, asyncio.Task[None]] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._draining = False
+        self._started_at = timezone.now()
+        self._pulse_at = 0.0
         self._swept = False
         self._over = asyncio.Event()
         self._work = asyncio.Event()
@@ -87,7 +89,7 @@ class Runner:
 
     async def drain(self, grace_seconds: float | None = None) -> None:
         """Take nothing new, let answers finish for the grace time, interrupt the rest with all text kept."""
-        self._draining = True
+        self._draining, self._pulse_at = True, 0.0
         for task in list(self._titles.values()):
             task.cancel()  # a name is a comfort: the next runner makes it
         if self._answers:
@@ -102,6 +104,7 @@ class Runner:
         for event in (self._work, self._keep_now, self._flushed):
             event.set()
         await asyncio.gather(*self._loops)
+        await self._sign_off()
 
     def interrupt_all(self) -> None:
         """End all answers now, with their text kept."""
@@ -173,16 +176,28 @@ class Runner:
             for writer in list(self._writers.values()):
                 writer.check_time(now)
             try:
-                if self.active:
+                pulse = self._pulse() if now >= self._pulse_at else None
+                if self.active or pulse:
                     in_hand = [*self._writers, *self._titles]
-                    for generation_id in await in_db(leases.renew, in_hand, owner=self.name):
+                    for generation_id in await in_db(leases.renew, in_hand, owner=self.name, pulse=pulse):
                         self._stop(generation_id)
+                if pulse:
+                    self._pulse_at = now + runners.PULSE_SECONDS
                 if not self._swept:
                     await self._sweep_at_start()
                 elif beats % SWEEP_EVERY_BEATS == 0:
-                    await in_db(generations.sweep)
+                    await in_db(_sweep)
             except AWAY:
                 log.warning("heartbeat-failed")
+
+    def _pulse(self) -> runners.Pulse:
+        return runners.Pulse(self.name, self._started_at, self.concurrency, self.active, self._draining)
+
+    async def _sign_off(self) -> None:
+        try:
+            await in_db(runners.remove, self.name)
+        except AWAY:
+            log.warning("sign-off-failed")
 
     async def _flush(self) -> None:
         """Hand new text to the bus, turn by turn: each answer's at most 20 times a second, less when the loop lags."""
@@ -336,7 +351,12 @@ class Runner:
 def _sweep_what_is_gone(*, but: str) -> None:
     if owners := generations.dead_owners_here(but=but):
         generations.sweep(owners=owners)
+    _sweep()
+
+
+def _sweep() -> None:
     generations.sweep()
+    runners.forget_gone()
 
 
 def _claim_with_paths(*, owner: str, limit: int) -> list[tuple[Generation, list[Message]]]:

@@ -20,8 +20,10 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from apps.conversations.models import Generation, GenerationState, Message
+from apps.conversations.services import runners
 from apps.conversations.services.columns import stored, to_column
 from apps.conversations.services.endings import COUNTED, Ending, Lease, note_answered, write_answer
+from apps.conversations.services.runners import Pulse
 from apps.core.ids import new_id
 
 
@@ -78,10 +80,18 @@ def claim(*, owner: str, limit: int) -> list[Generation]:
     return sorted(found, key=lambda one: (one.queued_at, one.rank))
 
 
-def renew(ids: Collection[UUID], *, owner: str) -> list[UUID]:
-    """Renew the leases of what a runner has in hand, and tell which of them were asked to stop. Effects: two statements."""
+def renew(ids: Collection[UUID], *, owner: str, pulse: Pulse | None = None) -> list[UUID]:
+    """Renew the leases of what a runner has in hand, and tell which of them were asked to stop.
+
+    Effects: two statements; a third, in one transaction with the first, where the runner also says that it lives.
+    """
     mine = Generation.objects.filter(pk__in=ids, lease_owner=owner, state=GenerationState.RUNNING)
-    mine.update(lease_until=_lease_end())
+    if pulse is None:
+        mine.update(lease_until=_lease_end())
+    else:
+        with transaction.atomic():
+            mine.update(lease_until=_lease_end())
+            runners.note(pulse)
     return list(mine.filter(stop_requested_at__isnull=False).values_list("pk", flat=True))
 
 

@@ -12,7 +12,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from apps.conversations.models import Generation, GenerationState
-from apps.conversations.services import live
+from apps.conversations.services import live, runners
 from apps.core import health, metrics
 from apps.streaming.memory import MemoryBus
 
@@ -57,6 +57,7 @@ class QueueFigures(Collector):
             ("oldest_queued_seconds", "How long the first in the queue has waited.", found.oldest_seconds),
         ):
             yield GaugeMetricFamily(f"bough_generations_{name}", words, value)
+        yield GaugeMetricFamily("bough_runners", "Processes that write answers and live.", runners.count_alive())
 
 
 def register() -> None:

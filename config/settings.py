@@ -307,6 +307,8 @@ USE_I18N = True
 vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
 # Opens /metrics; without it private addresses may look.
 METRICS_TOKEN = secret("BOUGH_METRICS_TOKEN")
+if 0 < len(METRICS_TOKEN) < 16:
+    refuse("BOUGH_METRICS_TOKEN is shorter than 16 characters.")
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
 LOG_FORMAT = env.str("LOG_FORMAT", default="text")
 if LOG_FORMAT not in ("text", "json"):

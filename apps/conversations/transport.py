@@ -7,6 +7,7 @@ a stream of the API, a file) makes no more of it; a reader that takes nothing fo
 from __future__ import annotations
 
 import asyncio
+from socket import SO_SNDBUF, SOL_SOCKET
 from typing import Any
 
 from daphne.server import Server
@@ -17,6 +18,8 @@ TOO_BIG, TOO_MANY = 4413, 4429
 PATIENCE = 75.0
 # Messages of one socket that may wait for being handled.
 MESSAGES = 64
+# Units: bytes, of which Linux takes the double.
+SYSTEM_BUFFER = 256 * 1024
 
 
 class Flow:
@@ -74,6 +77,8 @@ class SocketProtocol(WebSocketProtocol):
         self.transport.unregisterProducer()
         self.flow = Flow(self.transport)
         self.transport.registerProducer(self.flow, True)
+        # The system's own buffer would grow to megabytes for whoever reads nothing.
+        self.transport.getHandle().setsockopt(SOL_SOCKET, SO_SNDBUF, SYSTEM_BUFFER)
 
     def sendMessage(self, payload: bytes, isBinary: bool = False) -> Any:
         """Send a frame of any size: autobahn would hold what we send to the bounds of what we take."""

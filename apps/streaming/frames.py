@@ -64,6 +64,11 @@ def status(a: int, word: str, *, text: str = "", seconds: int | None = None) -> 
     return frame
 
 
+def delayed(on: bool) -> Frame:
+    """Say that live text comes slower for a while, or as always again."""
+    return {"type": "delayed", "on": on}
+
+
 def patch_tail(before: str, now: str) -> Tail:
     """Give a tail as {keep, add} against the one before it, or whole where that is no longer.
 

@@ -94,6 +94,7 @@ class Hub:
         self._topics = Topics()
         self._context = contextvars.Context()
         self._reread_at = 0.0
+        self._delayed = False
 
     async def start(self) -> None:
         """Subscribe to the bus and begin to serve sockets."""
@@ -126,6 +127,8 @@ class Hub:
             raise RuntimeError("The hub is not running.")
         socket = Socket(self, user_id, send, close)
         SOCKETS.inc()
+        if self._delayed:
+            self._tell_delay([socket])
         topic = user_topic(user_id)
         self._users.setdefault(topic, set()).add(socket)
         self._topics.want(topic)
@@ -210,6 +213,11 @@ class Hub:
                 answers = event.get("answers", ())
                 socket.follow([ActiveAnswer(answer["generation"], answer["message"]) for answer in answers])
 
+    def _tell_delay(self, sockets: Sequence[Socket]) -> None:
+        frame = frames.delayed(self._delayed)
+        for socket in sockets:
+            socket.forward(frame, len(frames.encode(frame)))
+
     async def _tend(self) -> None:
         """Look after what no event tells: readers that stall, topics not confirmed, ends that got lost."""
         while True:
@@ -220,7 +228,10 @@ class Hub:
                     self._spawn(socket.expel(frames.SLOW))
             if not self._topics.settled:
                 await self._settle_topics()
-            if not self._bus.connected:
+            if self._delayed == self._bus.connected:
+                self._delayed = not self._delayed
+                self._tell_delay(self._sockets())
+            if self._delayed:
                 for room in self._rooms.values():
                     room.doubt()
             if now >= self._reread_at or any(room.seems_queued(now) for room in self._rooms.values()):

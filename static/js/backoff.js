@@ -16,12 +16,22 @@ export function fullJitter(failures, { base = 500, cap = 30_000, random = Math.r
 }
 
 /**
+ * Draw the wait of a socket that is one too many: half a minute to a minute.
+ * @param {() => number} [random]
+ * @returns {number} milliseconds
+ */
+export function patience(random = Math.random) {
+  return Math.round(30_000 * (1 + random()));
+}
+
+/**
  * Say what the end of a socket asks for.
  * @param {number} code the close code
- * @returns {"sign-in" | "resync" | "wait" | "leave"}
+ * @returns {"sign-in" | "resync" | "wait" | "crowded" | "leave"}
  */
 export function afterClose(code) {
   if (code === 4401) return "sign-in";
+  if (code === 4429) return "crowded";
   if (code === 4408 || code === 1012) return "resync";
   if (code === 4400 || code === 4403 || code === 4413) return "leave";
   return "wait";

@@ -6,6 +6,7 @@ import { replaceText } from "bough/messages";
 import { address, conversationId, find, fragment, liveArticles } from "bough/page";
 
 const EVERY = 1000;
+const SLOWEST = 8000;
 const AFTER_FAILURES = 2;
 /** The first frame about an answer follows a watch at once; one that ended before the watch has none. */
 const SPOKEN_OF_WITHIN = 1500;
@@ -13,6 +14,8 @@ const SPOKEN_OF_WITHIN = 1500;
 const AGAIN = 5000;
 let timer = 0;
 let doubt = 0;
+/** Rounds in a row in which the server gave no answer. */
+let unanswered = 0;
 /** Answers that frames spoke of since the last watch. @type {Set<string>} */
 const known = new Set();
 
@@ -20,20 +23,25 @@ function socketChanged({ detail }) {
   clearTimeout(doubt);
   doubt = 0;
   if (detail.state === "open" || detail.state === "sign-in") return stop();
-  const blocked = detail.failures >= AFTER_FAILURES || detail.state === "leave";
+  const blocked = detail.failures >= AFTER_FAILURES || detail.state !== "closed";
   if (blocked && !timer) timer = window.setTimeout(round, 0);
 }
 
 function stop() {
   clearTimeout(timer);
-  timer = 0;
+  timer = unanswered = 0;
 }
 
 async function round() {
   const mine = timer;
   if (!document.hidden) await askFor(liveArticles());
   // The socket may have opened while we asked.
-  if (timer === mine) timer = window.setTimeout(round, EVERY);
+  if (timer === mine) timer = window.setTimeout(round, pause());
+}
+
+/** Each second; a server that gives no answer is asked ever less, and not by all pages at once. */
+function pause() {
+  return unanswered ? Math.min(SLOWEST, EVERY * 2 ** unanswered) * (0.5 + Math.random()) : EVERY;
 }
 
 /** @param {HTMLElement[]} articles */
@@ -45,6 +53,8 @@ async function askFor(articles) {
 /** @param {string} conversation @param {string} message */
 async function poll(conversation, message) {
   const reply = await ask(address.live(conversation, message), { timeout: 10_000 });
+  unanswered = reply.status === 0 || reply.status >= 500 ? unanswered + 1 : 0;
+  emit(BOUGH.polled, { status: reply.status });
   if (conversation !== conversationId() || !reply.ok) return;
   const fresh = fragment(reply.text);
   if (reply.status !== 286) return replaceText(message, fresh);

@@ -1,13 +1,15 @@
 // @ts-check
 /** The one socket of this tab: says which conversation is watched, acknowledges frames, comes back when it breaks. */
 import { Acks } from "bough/acks";
-import { afterClose, fullJitter } from "bough/backoff";
+import { afterClose, fullJitter, patience } from "bough/backoff";
 import { BOUGH, emit, on } from "bough/events";
 import { conversationId } from "bough/page";
 
 const PING_EVERY = 25_000;
-const SILENT_FOR = 60_000;
+const ANSWERED_WITHIN = 10_000;
 const GREETED_WITHIN = 10_000;
+/** A socket that lived so long was none of the failures in a row. */
+const STEADY_AFTER = 10_000;
 const GAP_AFTER = 100;
 
 /** @type {WebSocket | null} */
@@ -18,10 +20,13 @@ let failures = 0;
 let leaving = false;
 let watched = "";
 let heardAt = 0;
+let greetedAt = 0;
+let notBefore = 0;
 let retryTimer = 0;
 let pingTimer = 0;
 let gapTimer = 0;
 let greetTimer = 0;
+let answerTimer = 0;
 
 const isOpen = () => socket?.readyState === WebSocket.OPEN;
 // Timers of a hidden tab may sleep for a minute.
@@ -68,27 +73,36 @@ function heard(event) {
 function greet() {
   clearTimeout(greetTimer);
   greeted = true;
-  failures = 0;
-  emit(BOUGH.socket, { state: "open", code: 0, failures, again });
+  greetedAt = Date.now();
+  emit(BOUGH.socket, { state: "open", code: 0, failures: 0, again });
   again = true;
   rewatch();
 }
 
 function closed(event) {
   clearTimeout(greetTimer);
+  clearTimeout(answerTimer);
   clearInterval(pingTimer);
   acks.reset();
   socket = null;
-  failures += 1;
+  failures = greeted && Date.now() - greetedAt > STEADY_AFTER ? 1 : failures + 1;
   const next = afterClose(event.code);
-  const comesBack = next === "wait" || next === "resync";
-  emit(BOUGH.socket, { state: comesBack ? "closed" : next, code: event.code, failures, again });
-  if (comesBack && !leaving) retryTimer = window.setTimeout(connect, fullJitter(failures - 1));
+  const state = next === "wait" || next === "resync" ? "closed" : next;
+  emit(BOUGH.socket, { state, code: event.code, failures, again });
+  if (leaving || state === "sign-in" || state === "leave") return;
+  const wait = state === "crowded" ? patience() : fullJitter(failures - 1);
+  notBefore = state === "crowded" ? Date.now() + wait / 3 : 0;
+  retryTimer = window.setTimeout(connect, wait);
 }
 
+/** A network may be gone without a word: what is said must be answered. */
 function beat() {
-  if (Date.now() - heardAt > SILENT_FOR) socket?.close();
-  else say({ type: "ping" });
+  const asked = Date.now();
+  say({ type: "ping" });
+  clearTimeout(answerTimer);
+  answerTimer = window.setTimeout(() => {
+    if (heardAt < asked) socket?.close();
+  }, ANSWERED_WITHIN);
 }
 
 /** Open the socket unless it is there. */
@@ -107,9 +121,9 @@ function connect() {
 
 /** Whoever comes back to the page, or to the network, doesn't wait for a timer. */
 function hurry() {
-  if (document.hidden || !navigator.onLine) return;
+  if (document.hidden || !navigator.onLine || Date.now() < notBefore) return;
   if (!socket) connect();
-  else beat();
+  else if (isOpen()) beat();
 }
 
 function leave() {

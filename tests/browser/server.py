@@ -82,6 +82,9 @@ class Server:
             self._process.wait()
         self._process = None
 
+    def is_serving(self) -> bool:
+        return self._process is not None and self._process.poll() is None and self._answers()
+
     def log(self) -> str:
         """Give what the server wrote."""
         return (self.data / "server.log").read_text(errors="replace")

@@ -87,9 +87,6 @@ class Installation(Server):
         while self.runners:
             self.stop_runner(how)
 
-    def is_serving(self) -> bool:
-        return self._process is not None and self._process.poll() is None and self._answers()
-
     def start_runner(self) -> None:
         log = (self.data / "runner.log").open("ab")
         command = [sys.executable, "manage.py", "run_generations"]

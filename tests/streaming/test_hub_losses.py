@@ -114,6 +114,19 @@ async def test_while_the_bus_is_away_rows_are_read_and_afterwards_all_heals():
         await page.until(says("unheard and heard"))
 
 
+async def test_pages_are_told_that_text_comes_slower_while_the_bus_is_away():
+    async with world() as here:
+        page, _ = await here.open_page()
+        here.bus.away = True
+        await page.until(lambda page: [frame["on"] for frame in page.of_type("delayed")] == [True])
+        late, _ = await here.open_page()
+        await late.until(lambda page: [frame["on"] for frame in page.of_type("delayed")] == [True])
+        assert [frame["type"] for frame in late.frames] == ["hello", "delayed"]
+        here.bus.away = False
+        for one in (page, late):
+            await one.until(lambda page: [frame["on"] for frame in page.of_type("delayed")] == [True, False])
+
+
 async def test_a_lost_delta_heals_with_the_next_one():
     async with world() as here:
         page, _ = await here.open_page(await here.begin())

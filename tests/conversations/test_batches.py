@@ -18,6 +18,7 @@ from apps.conversations.services import (
     leases,
     messages,
     paths,
+    reading,
 )
 from apps.core import errors
 from tests.factories import make_conversation, make_message, make_path, reload
@@ -208,14 +209,27 @@ def test_while_any_of_them_writes_nothing_else_is_begun(sent, where, path, acts,
     assert going_on().generations
 
 
-def test_the_question_whether_a_batch_is_active_is_answered_by_its_index(sent):
-    key = Conversation._meta.pk.get_db_prep_value(sent.conversation.pk, connection)
+def plan_of(statement, *values):
+    """Give how the database would read; never a whole table, which PostgreSQL prefers where it is small."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SET LOCAL enable_seqscan = off")
-        cursor.execute(f"EXPLAIN {'QUERY PLAN ' if connection.vendor == 'sqlite' else ''}{access.ACTIVE_BATCH}", [key])
-        plan = str(cursor.fetchall())
-    assert "generation_one_active_batch" in plan
+        cursor.execute(f"EXPLAIN {'QUERY PLAN ' if connection.vendor == 'sqlite' else ''}{statement}", values or None)
+        return str(cursor.fetchall())
+
+
+def test_what_is_active_is_found_without_reading_what_ever_was(sent, user):
+    key = Conversation._meta.pk.get_db_prep_value(sent.conversation.pk, connection)
+    assert "generation_one_active_batch" in plan_of(access.ACTIVE_BATCH, key)
+    for read in (
+        lambda: generations.active_answers(user=user, conversation_id=sent.conversation.pk),
+        lambda: reading.active_in([str(sent.conversation.pk)]),
+        lambda: generations.wait_for_stopping(sent.conversation.pk),
+    ):
+        with CaptureQueriesContext(connection) as statements:
+            read()
+        # On PostgreSQL another index of what is active serves as well.
+        assert "generation_one_active_" in plan_of(statements[0]["sql"])
 
 
 # --- limits -----------------------------------------------------------------------------------------------------

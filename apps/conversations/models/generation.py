@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Func, Q
 
 from apps.core.ids import new_id
 
@@ -26,12 +26,17 @@ class Purpose(models.TextChoices):
     TITLE = "title"
 
 
+def _written_out(field: str, condition: str) -> Func:
+    """Make a condition with its values in it: SQLite can't match a bound parameter with a partial index's condition."""
+    return Func(F(field), template=f"%(expressions)s {condition}", output_field=models.BooleanField())
+
+
 class GenerationQuerySet(models.QuerySet["Generation"]):
     def active(self) -> GenerationQuerySet:
-        return self.filter(state__in=ACTIVE_STATES)
+        return self.filter(_written_out("state", "IN ('queued', 'running')"))
 
     def answers(self) -> GenerationQuerySet:
-        return self.filter(purpose=Purpose.ANSWER)
+        return self.filter(_written_out("purpose", "= 'answer'"))
 
 
 class Generation(models.Model):
@@ -79,7 +84,8 @@ class Generation(models.Model):
                 fields=["message"], name="generation_one_active_per_message", condition=Q(state__in=ACTIVE_STATES)
             ),
             # One batch of answers per conversation at a time: two that begin at once would share rank 0. All its ranks
-            # are in here, for the question before each act whether any of them is active (access.ACTIVE_BATCH).
+            # are in here, for the question before each act whether any of them is active (access.ACTIVE_BATCH), and which
+            # ones are, for pages and lists: without it, every generation that a conversation ever had was read.
             models.UniqueConstraint(
                 fields=["conversation", "rank"],
                 name="generation_one_active_batch",

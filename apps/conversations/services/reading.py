@@ -32,11 +32,11 @@ def active_in(conversation_ids: Collection[str]) -> dict[str, list[ActiveAnswer]
         Generation.objects.active()
         .answers()
         .filter(conversation_id__in=[parse_id(pk) for pk in conversation_ids], message__deletion__isnull=True)
-        .order_by("queued_at", "rank")
-        .values_list("conversation_id", "pk", "message_id", "attempt", "state")
+        .values_list("queued_at", "rank", "conversation_id", "pk", "message_id", "attempt", "state")
     )
     answers = defaultdict(list)
-    for conversation_id, pk, message_id, attempt, state in found:
+    # Ordered here: asked to order them, SQLite reads all generations that a conversation ever had.
+    for _, _, conversation_id, pk, message_id, attempt, state in sorted(found):
         queued = state == GenerationState.QUEUED
         answers[str(conversation_id)].append(ActiveAnswer(str(pk), str(message_id), attempt, queued))
     return answers

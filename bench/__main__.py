@@ -2,6 +2,8 @@
 
 python -m bench                       everything, about five minutes
 python -m bench load --conc 1,20 --targets api,page --runs 3
+python -m bench load --webs 2         the scaled shape: PostgreSQL, Redis, a runner and two web processes
+python -m bench ramp                  ever more answers at once, until they lag
 python -m bench memory | sql | open | react | kill
 """
 
@@ -22,6 +24,7 @@ from bench.processes import ROOT
 
 TITLES = {
     "load": "Live text",
+    "ramp": "The most at once",
     "memory": "Memory",
     "sql": "SQL of one turn",
     "open": "Opening a conversation",
@@ -32,15 +35,11 @@ TITLES = {
 
 def run(what: str, folder: Path, options: argparse.Namespace) -> Coroutine[None, None, str]:
     """Begin one measurement."""
-    if what == "load":
-        return load.run(
-            folder,
-            targets=options.targets,
-            answers=options.conc,
-            runs=options.runs,
-            database_url=options.database_url,
-            profile=options.profile,
+    if what in ("load", "ramp"):
+        plan = load.Plan(
+            options.targets, options.conc, options.runs, options.database_url, options.webs, options.profile
         )
+        return load.run(folder, plan) if what == "load" else load.ramp(folder, plan)
     if what == "memory":
         return memory.run(folder, runs=options.runs)
     if what == "sql":
@@ -74,6 +73,7 @@ def main() -> None:
     parser.add_argument("--conc", type=lambda text: [int(part) for part in text.split(",")], default=[1, 20, 100])
     parser.add_argument("--runs", type=int, default=1, help="load: medians of so many runs; memory: so many rows")
     parser.add_argument("--database-url", default="", help="load: another database than a fresh SQLite file")
+    parser.add_argument("--webs", type=int, default=0, help="load, ramp: the scaled shape with so many web processes")
     parser.add_argument("--profile", default="", metavar="FILE", help="load: py-spy's stacks of the server")
     parser.add_argument("--verbose", action="store_true", help="sql: print each statement")
     options = parser.parse_args()

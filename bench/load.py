@@ -72,14 +72,28 @@ class Row:
         )  # fmt: skip
 
 
-async def run(
-    folder: Path, *, targets: Sequence[str], answers: Sequence[int], runs: int, database_url: str, profile: str
-) -> str:
+@dataclass(frozen=True)
+class Plan:
+    """What to measure: through which targets, how many answers at once, how often, and with which Bough.
+
+    No web processes of its own (`webs`) means the embedded shape.
+    """
+
+    targets: Sequence[str] = TARGETS
+    answers: Sequence[int] = (1, 20, 100)
+    runs: int = 1
+    database_url: str = ""
+    webs: int = 0
+    profile: str = ""
+
+
+async def run(folder: Path, plan: Plan) -> str:
     """Measure each number of answers through each target, and give the table of medians."""
     rows = []
+    answers, runs, profile = plan.answers, plan.runs, plan.profile
     async with AsyncExitStack() as running:
         provider = await running.enter_async_context(running_provider(folder))
-        found = await started(running, folder, provider, targets, max(answers), database_url)
+        found = await started(running, folder, provider, plan, readers=max(answers))
         if profile:
             running.enter_context(profiled(found[-1].process.pid, Path(profile)))
         for target in found:
@@ -92,22 +106,49 @@ async def run(
     return f"{table(HEAD, [row.cells() for row in rows])}\n\n{''.join(errors)}"
 
 
+# The most answers at once: so many more each time, until a figure is out of bounds.
+STEPS = (50, 100, 150, 200, 250, 300, 400)
+BEARABLE_MS = 250.0
+
+
+async def ramp(folder: Path, plan: Plan) -> str:
+    """Have ever more answers written at once until the delay's p95 passes 250 ms or one fails, and give the table."""
+    rows = []
+    async with AsyncExitStack() as running:
+        provider = await running.enter_async_context(running_provider(folder))
+        for target in await started(running, folder, provider, plan, readers=max(STEPS)):
+            await measure(target, answers=2, tokens=30, each=1, spread=0.1)
+            for count in STEPS:
+                row = await measure(target, answers=count, tokens=300, each=1, spread=SPREAD_SECONDS)
+                rows.append(row)
+                print(" ".join(cell(value) for value in row.cells()), file=sys.stderr, flush=True)
+                if row.errors or row.lost or (row.delay_p95 or 0) > BEARABLE_MS:
+                    break
+    return f"{table(HEAD, [row.cells() for row in rows])}\n"
+
+
 async def started(
-    running: AsyncExitStack, folder: Path, provider: Provider, names: Sequence[str], readers: int, database_url: str
+    running: AsyncExitStack, folder: Path, provider: Provider, plan: Plan, *, readers: int
 ) -> list[Target]:
     """Start what the targets need."""
-    found = []
+    found, names = [], plan.targets
     if "relay" in names:
         relay = await running.enter_async_context(running_relay(folder, provider))
         found.append(Target("relay", relay.process, lambda _: RelayReader(relay.url)))
     if {"api", "page"} & set(names):
-        bough, _ = await running.enter_async_context(running_bough(folder, provider, database_url=database_url))
+        bough, _ = await running.enter_async_context(
+            running_bough(folder, provider, database_url=plan.database_url, webs=plan.webs)
+        )
         people, process = await bough.people(readers), bough.process
         assert process is not None
         if "api" in names:
-            found.append(Target("api", process, lambda number: ApiReader(bough.url, people[number])))
+            found.append(
+                Target("api", process, lambda number: ApiReader(bough.urls[number % len(bough.urls)], people[number]))
+            )
         if "page" in names:
-            found.append(Target("page", process, lambda number: PageReader(bough.url, people[number])))
+            found.append(
+                Target("page", process, lambda number: PageReader(bough.urls[number % len(bough.urls)], people[number]))
+            )
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from bench.load import SPREAD_SECONDS, measure, started
+from bench.load import SPREAD_SECONDS, Plan, measure, started
 from bench.server import running_provider
 from bench.table import table
 
@@ -22,7 +22,7 @@ async def run(folder: Path, *, runs: int) -> str:
             home.mkdir()
             async with AsyncExitStack() as running:
                 provider = await running.enter_async_context(running_provider(home))
-                (target,) = await started(running, home, provider, [name], ANSWERS, "")
+                (target,) = await started(running, home, provider, Plan(targets=[name]), readers=ANSWERS)
                 await measure(target, answers=2, tokens=30, each=1, spread=0.1)  # loads what loads late
                 row = await measure(target, answers=ANSWERS, tokens=300, each=1, spread=SPREAD_SECONDS)
             rows.append((name, row.memory_before, row.per_reader, row.per_answer, row.foreign))

@@ -47,11 +47,17 @@ class Relay:
 
 
 class Bough:
-    """Bough with a data folder and keys of its own, and the provider that was given; nothing of the caller's."""
+    """Bough with a data folder and keys of its own, and the provider that was given; nothing of the caller's.
 
-    def __init__(self, folder: Path, provider: Provider, *, database_url: str = "") -> None:
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+    With so many web processes, in the scaled shape: beside PostgreSQL, Redis and a runner, all in one tree of processes.
+    """
+
+    def __init__(self, folder: Path, provider: Provider, *, database_url: str = "", webs: int = 0) -> None:
+        self.ports = [free_port() for _ in range(max(1, webs))]
+        self.urls = [f"http://127.0.0.1:{port}" for port in self.ports]
+        self.port, self.url = self.ports[0], self.urls[0]
+        self.is_scaled = webs > 0
+        self.folder = folder
         self.data = folder / "data"
         self.data.mkdir()
         self.log = folder / "bough.log"
@@ -72,12 +78,23 @@ class Bough:
             "OPENAI_API_KEY": "bench",
             "LOG_LEVEL": "WARNING",
         }
+        if self.is_scaled:
+            self.env |= {
+                "DATABASE_URL": f"postgresql://postgres@127.0.0.1:{free_port()}/bough",
+                "REDIS_URL": f"redis://127.0.0.1:{free_port()}/0",
+                "BOUGH_GENERATIONS": "external",
+                "CSRF_TRUSTED_ORIGINS": ",".join(self.urls),
+            }
         self.process: Process | None = None
 
     async def start(self) -> float:
         """Start it and give the seconds until it was ready."""
-        self.process = Process("Bough", ["manage.py", "up", "--port", str(self.port)], env=self.env, log=self.log)
-        return await self.process.answers(f"{self.url}/health/ready")
+        arguments = ["manage.py", "up", "--port", str(self.port)]
+        if self.is_scaled:
+            ports = ",".join(map(str, self.ports))
+            arguments = ["-m", "bench.scaled", "--folder", str(self.folder), "--ports", ports]
+        self.process = Process("Bough", arguments, env=self.env, log=self.log)
+        return max([await self.process.answers(f"{url}/health/ready") for url in self.urls])
 
     def stop(self) -> None:
         """End it as an operator does."""
@@ -134,14 +151,15 @@ async def running_relay(folder: Path, provider: Provider) -> AsyncIterator[Relay
 
 @asynccontextmanager
 async def running_bough(
-    folder: Path, provider: Provider | None = None, *, database_url: str = ""
+    folder: Path, provider: Provider | None = None, *, database_url: str = "", webs: int = 0
 ) -> AsyncIterator[tuple[Bough, Provider]]:
     """Run Bough while the block runs, before a provider of its own if none is given."""
     if provider is None:
-        async with running_provider(folder) as own, running_bough(folder, own, database_url=database_url) as both:
+        given = {"database_url": database_url, "webs": webs}
+        async with running_provider(folder) as own, running_bough(folder, own, **given) as both:
             yield both
         return
-    bough = Bough(folder, provider, database_url=database_url)
+    bough = Bough(folder, provider, database_url=database_url, webs=webs)
     try:
         await bough.start()
         yield bough, provider

@@ -49,8 +49,8 @@ def free_port() -> int:
 class RedisServer:
     """A Redis server of our own that can be killed, paused and emptied; always on the same port."""
 
-    def __init__(self, program: str, folder: Path, *options: str) -> None:
-        self.port = free_port()
+    def __init__(self, program: str, folder: Path, *options: str, port: int = 0) -> None:
+        self.port = port or free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._folder = folder
         self._command = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)]

@@ -6,7 +6,7 @@ INSTALL := $(UV) pip install --quiet --python $(BIN)/python --require-hashes --c
 RANDOM_KEY := $(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(48))'
 LOCK := $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 pyproject.toml
 
-.PHONY: up test test-sqlite test-postgres test-browser test-js check bench faults lock lock-current
+.PHONY: up test test-sqlite test-postgres test-browser test-js check bench faults rolling-restart lock lock-current
 
 ## Run Bough: installs, makes keys, migrates, serves, prints a link that signs the first administrator in.
 up: .venv/.base
@@ -45,6 +45,10 @@ bench: .venv/.test
 ## Have the tests of faults write docs/faults.md; ONLY=tests/… runs some and keeps the rows of the others.
 faults: .venv/.test
 	$(BIN)/python -m tests.fault_table $(ONLY)
+
+## Restart two web processes behind nginx under running answers; prints what readers and senders saw.
+rolling-restart: .venv/.test
+	$(BIN)/python -m pytest -q -s tests/process/test_rolling_restart.py
 
 ## Write the locks anew from the ranges in pyproject.toml; hashes, no addresses.
 lock: .venv/.uv

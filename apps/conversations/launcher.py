@@ -42,6 +42,7 @@ class DrainingServer(PatientServer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.ports: list[Any] = []
+        self.connections: dict[Any, dict[str, Any]] = {}
 
     def listen_success(self, port: Any) -> None:
         """Keep the port, so that it can be closed before anything else is."""
@@ -136,7 +137,8 @@ class Launcher:
                 self.process.hurry()
             return
         self.is_ending, self.grace = True, grace
-        reactor.callFromThread(reactor.stop)  # type: ignore[attr-defined]
+        if reactor.running:  # type: ignore[attr-defined]
+            reactor.callFromThread(reactor.stop)  # type: ignore[attr-defined]
 
     async def stop(self) -> None:
         """Drain the process: answers finish while it serves on, then nobody new comes in, then readers are sent elsewhere."""
@@ -175,6 +177,9 @@ def serve(loop: asyncio.AbstractEventLoop, *, host: str, port: int, announce: Ca
     # Registered before daphne's own, so that it runs first.
     reactor.addSystemEventTrigger("before", "shutdown", drain)  # type: ignore[attr-defined]
     loop.run_until_complete(launcher.prepare())
-    server.run()
+    if launcher.is_ending:
+        loop.run_until_complete(launcher.stop())
+    else:
+        server.run()
     if launcher.failed or server.deaf:
         sys.exit(1)

@@ -76,6 +76,23 @@ async def canary(stream: Stream) -> None:
     await stream.finish()
 
 
+async def patient(stream: Stream) -> None:
+    """Repeat the canary of the last question, at the pace that it asks for, until POST /__release."""
+    found = texts.WISH.search(str(stream.body["messages"][-1]["content"]))
+    name, _, pause = found.groups() if found else ("canary-none", None, None)
+    released = asyncio.ensure_future(stream.released())
+    try:
+        await stream.delta(role="assistant", content="")
+        for piece in texts.canary(name, 10_000):
+            await stream.delta(content=piece)
+            await asyncio.wait([released], timeout=int(pause or 20) / 1000)
+            if released.done():
+                break
+        await stream.finish()
+    finally:
+        released.cancel()
+
+
 async def slow(stream: Stream) -> None:
     await good(stream, pause=SLOW)
 
@@ -257,6 +274,7 @@ SCRIPTS: dict[str, Script] = {
     "fake-slow": slow,
     "fake-canary": canary,
     "fake-gate": gate,
+    "fake-patient": patient,
     "fake-recorded": recorded,
     "fake-silent": silent,
     "fake-stall": stall,

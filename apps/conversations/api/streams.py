@@ -135,7 +135,8 @@ async def _events(position: Position, start: StreamStart, held: Pass, *, skips: 
             yield event
     except (*DATABASE_AWAY, SignInNeeded) as error:
         # Ends without `end`: the reader comes back with the id of its last event.
-        log.warning("stream-cut", generation=position.live, error=type(error).__name__)
+        say = log.info if process.unstarted().is_over else log.warning
+        say("stream-cut", generation=position.live, error=type(error).__name__)
 
 
 def _follow(position: Position) -> AsyncGenerator[Delta | End, None]:

@@ -60,10 +60,19 @@ class Server:
 
     def start(self) -> None:
         """Start and wait until it answers."""
+        self.launch()
+        self.until_serving()
+
+    def launch(self) -> None:
+        """Start without waiting."""
         log = (self.data / "server.log").open("ab")
         command = [sys.executable, "manage.py", "run_web", "--port", str(self.port)]
         self._process = subprocess.Popen(command, cwd=ROOT, env=self._environment, stdout=log, stderr=log)
         log.close()
+
+    def until_serving(self) -> None:
+        """Wait until it answers. Raises: RuntimeError if it ended, or takes too long."""
+        assert self._process is not None
         until = time.monotonic() + PATIENCE
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > until:

@@ -160,6 +160,9 @@ class Reader:
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _news_at: float = 0.0
 
+    def __str__(self) -> str:
+        return f"{type(self).__name__} {self.status or 'reading'} at {self.text[-40:]!r}, cut {self.cuts}×, refused {dict(self.refused)}"
+
     @property
     def text(self) -> str:
         return "".join(text for _, text in sorted(self.parts.items()))
@@ -181,7 +184,7 @@ class Reader:
             while not condition(self):
                 if self._task.done():
                     self._task.result()
-                    assert condition(self), f"{type(self).__name__} ended as {self.status!r} with {self.text[-60:]!r}"
+                    assert condition(self), f"{self} ended as {self.status!r}"
                 self._changed.clear()
                 await self._changed.wait()
 
@@ -193,7 +196,9 @@ class Reader:
     async def ended(self, patience: float = PATIENCE) -> str:
         """Wait for the end and give the status. Raises: what broke the reading."""
         assert self._task is not None
-        await asyncio.wait_for(self._task, patience)
+        done, _ = await asyncio.wait([self._task], timeout=patience)
+        assert done, f"{self} saw no end within {patience} s"
+        self._task.result()
         return self.status
 
     async def leave(self) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
 from django.db import connection
 
 from apps.accounts.models import User
-from apps.conversations.models import Conversation, Generation, Message, Role
+from apps.conversations.models import Conversation, Generation, Message, MessageStatus, Role
 from apps.conversations.services import conversations, generations, paths, reading
 from apps.conversations.services.access import get_message
 from apps.conversations.services.columns import to_column
@@ -78,10 +79,25 @@ def read_message(
     Raises: NotFound. Effects: at most four queries, when no lease ran out.
     """
     conversation = conversations.get(user=user, conversation_id=conversation_id)
+    # First, for it ends what a dead runner left: a message read before would say for good that it is being written.
+    active = generations.active_answers(user=user, conversation_id=conversation.pk)
     message = get_message(conversation, message_id)
     paths.attach_siblings([message])
-    active = generations.active_answers(user=user, conversation_id=conversation.pk)
     return conversation, message, next((one for one in active if one.message_id == message.pk), None)
+
+
+def read_active(*, user: User, conversation: Conversation, shown: Iterable[Message]) -> list[Generation]:
+    """Read the generations that write in a conversation, and those messages again that ended since they were read.
+
+    Effects: one query, and one for each such message: looking ends what dead runners left.
+    """
+    active = generations.active_answers(user=user, conversation_id=conversation.pk)
+    written = {generation.message_id for generation in active}
+    fields = [field.name for field in Message._meta.concrete_fields if not field.is_relation]
+    for message in shown:
+        if message.status == MessageStatus.STREAMING and message.pk not in written:
+            message.refresh_from_db(fields=fields)
+    return active
 
 
 def read_answers(answer: Message) -> list[Message]:

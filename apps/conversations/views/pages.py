@@ -18,7 +18,7 @@ from django.views.decorators.http import require_safe
 
 from apps.conversations import presenters
 from apps.conversations.models import Conversation, Message
-from apps.conversations.services import batches, conversations, forks, generations, overview, paths
+from apps.conversations.services import batches, conversations, forks, overview, paths
 from apps.conversations.views import frame
 from apps.core.http import is_htmx, render_page, wants_part
 from apps.core.ids import parse_id
@@ -154,9 +154,10 @@ def path_context(
         query = {"before": page.next_cursor, "leaf": page.leaf.pk if page.leaf else ""}
         older = f"{reverse('conversations:older', args=[conversation.pk])}?{urlencode(query)}"
     beside, compare = _beside(page, compare)
+    shown = [*page.messages, *(message for answers in beside.values() for message in answers)]
     turns = presenters.present_turns(
         page.messages,
-        generations=generations.active_answers(user=request.user, conversation_id=conversation.pk),
+        generations=overview.read_active(user=request.user, conversation=conversation, shown=shown),
         names=frame.model_names(),
         is_writable=not conversation.is_archived,
         beside=beside,

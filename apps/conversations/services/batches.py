@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db import connection
 
 from apps.conversations.models import Message, Role
-from apps.conversations.services.columns import from_column, to_column
+from apps.conversations.services.columns import from_column, from_column_or_none, to_column
 from apps.core.errors import InvalidField, UnknownModel
 from apps.models.services import catalogue
 
@@ -91,17 +91,16 @@ def on_path(messages: Iterable[Message]) -> dict[UUID, Batch]:
     if not asked:
         return {}
     siblings = _read_siblings(asked)
-    ranked = [sorted(rows, key=lambda row: row.rank) for rows in _several(siblings)]
-    missing = {row.message_id for rows in ranked for row in rows} - set(given)
-    # A message that was deleted since the first query has no place among the members.
-    known = given | (Message.objects.standing().in_bulk(missing) if missing else {})
-    _attach(siblings, {pk: known[pk] for pk in missing if pk in known})
-    found = {}
-    for rows in ranked:
-        members = [known[row.message_id] for row in rows if row.message_id in known]
-        if len(members) > 1 and rows[0].batch is not None:
-            batch = Batch(rows[0].batch, members)
-            found.update({member.pk: batch for member in members if member.pk in given})
+    several = _several(siblings)
+    missing = {pk for ids in several.values() for pk in ids} - set(given)
+    read = Message.objects.standing().in_bulk(missing) if missing else {}
+    _attach(siblings, read)
+    known, found = given | read, {}
+    for batch_id, ids in several.items():
+        # One that was deleted since the first query is no member any more.
+        members = [known[pk] for pk in ids if pk in known]
+        if len(members) > 1:
+            found.update({member.pk: Batch(batch_id, members) for member in members if member.pk in given})
     return found
 
 
@@ -118,21 +117,21 @@ def _read_siblings(messages: Sequence[Message]) -> list[_Row]:
     with connection.cursor() as cursor:
         cursor.execute(f"{' UNION ALL '.join(reads)} {IN_ORDER}", values)
         return [
-            _Row(from_column(pk), _or_none(parent), _or_none(batch), rank or 0)
+            _Row(from_column(pk), from_column_or_none(parent), from_column_or_none(batch), rank or 0)
             for pk, parent, _, batch, rank in cursor.fetchall()
         ]
 
 
-def _several(rows: Iterable[_Row]) -> Iterator[list[_Row]]:
-    """Give the batches of more than one message. A continuation's batch has one message, so that none is in two."""
-    batches: dict[UUID, list[_Row]] = defaultdict(list)
-    for row in rows:
+def _several(rows: Iterable[_Row]) -> dict[UUID, list[UUID]]:
+    """Name the messages of each batch that has more than one, by rank; a continuation's batch has one alone."""
+    batches: dict[UUID, list[UUID]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: row.rank):
         if row.batch is not None:
-            batches[row.batch].append(row)
-    return (members for members in batches.values() if len(members) > 1)
+            batches[row.batch].append(row.message_id)
+    return {batch: ids for batch, ids in batches.items() if len(ids) > 1}
 
 
-def _attach(rows: Iterable[_Row], messages: dict[UUID, Message]) -> None:
+def _attach(rows: Iterable[_Row], messages: Mapping[UUID, Message]) -> None:
     """Set the place among siblings of messages that were read beside the page."""
     below: dict[UUID | None, dict[UUID, None]] = defaultdict(dict)
     for row in rows:
@@ -144,7 +143,3 @@ def _attach(rows: Iterable[_Row], messages: dict[UUID, Message]) -> None:
                 message.sibling_index, message.sibling_count = index + 1, len(ids)
                 message.previous_sibling_id = ids[index - 1] if index else None
                 message.next_sibling_id = ids[index + 1] if index + 1 < len(ids) else None
-
-
-def _or_none(value: object) -> UUID | None:
-    return None if value is None else from_column(value)

@@ -23,3 +23,8 @@ def to_column(pk: UUID) -> UUID | str:
 def from_column(value: object) -> UUID:
     """Read an id that this database's own SQL gave."""
     return value if isinstance(value, UUID) else UUID(str(value))
+
+
+def from_column_or_none(value: object) -> UUID | None:
+    """Read an id that may be missing."""
+    return None if value is None else from_column(value)

@@ -18,7 +18,7 @@ from django.db.models import F
 from django.db.models.functions import Substr
 
 from apps.conversations.models import Conversation, Message
-from apps.conversations.services.columns import from_column, to_column
+from apps.conversations.services.columns import from_column, from_column_or_none, to_column
 from apps.conversations.services.lineage import (
     Lineage,
     common_fork,
@@ -190,7 +190,7 @@ def _read_places(messages: Sequence[Message]) -> dict[UUID, tuple[int, int, UUID
     with connection.cursor() as cursor:
         cursor.execute(sql, [*values, *ids])
         return {
-            from_column(pk): (index, count, _or_none(previous), _or_none(following))
+            from_column(pk): (index, count, from_column_or_none(previous), from_column_or_none(following))
             for pk, index, count, previous, following in cursor.fetchall()
         }
 
@@ -245,10 +245,6 @@ def _clamp(limit: int) -> int:
 
 def _marks(values: Iterable[object]) -> str:
     return ", ".join("%s" for _ in values)
-
-
-def _or_none(value: object) -> UUID | None:
-    return None if value is None else from_column(value)
 
 
 # --- the map of forks -------------------------------------------------------------------------------------------

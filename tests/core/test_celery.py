@@ -16,6 +16,7 @@ from django.utils import timezone
 from apps.conversations import tasks
 from apps.conversations.models import Generation, GenerationState, Message
 from apps.conversations.services import messages
+from apps.core.locks import only_one
 from tests.browser.server import ROOT, Server
 from tests.servers import shared_redis  # noqa: F401  (a fixture)
 
@@ -111,6 +112,13 @@ def test_two_sweeps_at_once_end_a_dead_answer_once(user):
     generation = Generation.objects.select_related("message").get(pk=sent.generations[0].pk)
     assert generation.state == GenerationState.INTERRUPTED
     assert generation.message.text == "So far"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_whole_upkeep_leaves_it_to_the_one_that_runs_already(user):
+    with only_one("sweep"):
+        tasks.sweep(whole=True)
+    tasks.sweep(whole=True)
 
 
 def test_whatever_is_scheduled_is_a_task_that_may_come_late_or_not_at_all():

@@ -44,6 +44,16 @@ async def start_bus() -> None:
         install_bus(bus)
 
 
+def start_bus_in_thread() -> None:
+    """As `start_bus`, for a process without a loop; it ends with the process."""
+    if settings.REDIS_URL:
+        from apps.streaming.redis_bus import RedisBus  # noqa: PLC0415  (the embedded shape needs none of it)
+
+        bus = RedisBus(settings.REDIS_URL)
+        bus.start_in_thread()
+        install_bus(bus)
+
+
 async def stop_bus() -> None:
     """Send what is queued and let go of the connections."""
     stop = getattr(_bus, "stop", None)

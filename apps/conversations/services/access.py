@@ -47,10 +47,15 @@ def get_message(conversation: Conversation, message_id: str | UUID | None) -> Me
     return found
 
 
-def check_can_answer(conversation: Conversation) -> None:
-    """Refuse where no answer may begin. Raises: ConversationArchived, GenerationInProgress. Effects: one query."""
+def check_not_archived(conversation: Conversation) -> None:
+    """Refuse where nothing may be written. Raises: ConversationArchived."""
     if conversation.is_archived:
         raise ConversationArchived
+
+
+def check_can_answer(conversation: Conversation) -> None:
+    """Refuse where no answer may begin. Raises: ConversationArchived, GenerationInProgress. Effects: one query."""
+    check_not_archived(conversation)
     with connection.cursor() as cursor:
         cursor.execute(ACTIVE_BATCH, [Conversation._meta.pk.get_db_prep_value(conversation.pk, connection)])
         if cursor.fetchone():

@@ -51,10 +51,11 @@ def begin_answers(
 ) -> Sent:
     """Begin an answer by each of the models, side by side below a message, and stand on the first.
 
-    Raises: TooManyRequests, unless the limits leave room for all. Effects: saves the answers, and the question where it
+    Raises: GenerationInProgress while others are written here; TooManyRequests, unless the limits leave room for all.
+    Effects: saves the answers, and the question where it
         is new, in as many statements whatever the number of models.
     """
-    limits.check(conversation.owner_id, now=now, wanted=len(model_ids))
+    limits.check(conversation.owner_id, now=now, wanted=len(model_ids), alone_in=conversation.pk)
     answers = _build_answers(conversation, parent, model_ids, now=now, parent_is_new=question is not None)
     Message.objects.bulk_create([question, *answers] if question else answers)
     generations = open_answers(conversation, answers, model_ids, now=now)

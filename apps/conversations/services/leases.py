@@ -97,27 +97,39 @@ def renew(ids: Collection[UUID], *, owner: str, pulse: Pulse | None = None) -> l
 
 # Kept once a second for every running answer, so written out: building the query anew cost more than running it.
 KEEP_PARTS = "UPDATE conversations_message SET parts = %s WHERE id = %s"
-KEEP_FIRST_DELTA = "UPDATE conversations_generation SET first_delta_at = COALESCE(first_delta_at, %s) WHERE id = %s"
+# The moment of the first delta is written, the row locked and its lease read in one go.
+KEEP_FIRST_DELTA = """
+UPDATE conversations_generation SET first_delta_at = COALESCE(first_delta_at, %s)
+WHERE id = %s AND state = 'running' AND lease_owner = %s AND attempt = %s RETURNING id
+"""
 
 
 def keep(progress: Sequence[Progress]) -> None:
     """Keep the text so far of running answers, all in one transaction; a lost lease writes nothing.
 
     The generations are locked first: an ending that commits meanwhile must not be written over.
+    Effects: one statement to write them all, one for each answer's first text, and one before where others go on.
     """
     now = stored(Generation, "first_delta_at", timezone.now())
-    ids = [one.lease.generation_id for one in progress]
-    with transaction.atomic():
-        locked = Generation.objects.filter(pk__in=ids, state=GenerationState.RUNNING).select_for_update().order_by("pk")
-        held = {Lease(*row) for row in locked.values_list("pk", "lease_owner", "attempt")}
+    # In one order, lest two transactions wait for each other.
+    progress = sorted(progress, key=lambda one: one.lease.generation_id)
+    with transaction.atomic(), connection.cursor() as cursor:
+        all_new = all(one.is_first for one in progress)
+        held = set() if all_new else _locked([one.lease for one in progress])
+        for lease in (one.lease for one in progress if one.is_first):
+            cursor.execute(KEEP_FIRST_DELTA, (now, to_column(lease.generation_id), lease.owner, lease.attempt))
+            held |= {lease} if cursor.fetchone() else set()
         mine = [one for one in progress if one.lease in held]
-        first = [(now, to_column(one.lease.generation_id)) for one in mine if one.is_first]
-        parts = [(stored(Message, "parts", one.parts), to_column(one.message_id)) for one in mine]
-        with connection.cursor() as cursor:
-            if first:
-                cursor.executemany(KEEP_FIRST_DELTA, first)
-            if parts:
-                cursor.executemany(KEEP_PARTS, parts)
+        if mine:
+            parts = [(stored(Message, "parts", one.parts), to_column(one.message_id)) for one in mine]
+            cursor.executemany(KEEP_PARTS, parts)
+
+
+def _locked(leases: Sequence[Lease]) -> set[Lease]:
+    """Lock the generations of leases, and tell which of these still hold. Effects: one query."""
+    ids = [lease.generation_id for lease in leases]
+    rows = Generation.objects.filter(pk__in=ids, state=GenerationState.RUNNING).select_for_update().order_by("pk")
+    return {Lease(*row) for row in rows.values_list("pk", "lease_owner", "attempt")}
 
 
 END = """

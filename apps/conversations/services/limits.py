@@ -15,27 +15,35 @@ from django.db.models import Q
 
 from apps.accounts.models import User
 from apps.conversations.models import Generation, GenerationState
-from apps.core.errors import TooManyRequests
+from apps.conversations.services.columns import to_column
+from apps.core.errors import GenerationInProgress, TooManyRequests
+from apps.core.ids import NOWHERE
 
 # A failed answer of which nothing was seen is not counted: nobody had anything of it. Written out, for it runs at every
 # send, and building it anew cost a millisecond.
 COUNT = """
-SELECT COUNT(*), COALESCE(SUM(CASE WHEN state IN ('queued', 'running') THEN 1 ELSE 0 END), 0)
+SELECT COUNT(*), COALESCE(SUM(CASE WHEN state IN ('queued', 'running') THEN 1 ELSE 0 END), 0), EXISTS(
+    SELECT 1 FROM conversations_generation
+    WHERE conversation_id = %s AND purpose = 'answer' AND state IN ('queued', 'running')
+)
 FROM conversations_generation
 WHERE user_id = %s AND queued_at > %s AND purpose = 'answer' AND NOT (state = 'failed' AND first_delta_at IS NULL)
 """
 
 
-def check(user_id: UUID, *, now: datetime, wanted: int = 1) -> None:
+def check(user_id: UUID, *, now: datetime, wanted: int = 1, alone_in: UUID | None = None) -> None:
     """Refuse further answers beyond the user's limits: all that are wanted, if there is no room for all.
 
-    Raises: TooManyRequests with limit, remaining and reset (seconds).
+    Raises: GenerationInProgress while one is being written in the conversation they are to be `alone_in`;
+        TooManyRequests with limit, remaining and reset (seconds).
     Effects: locks the user's row until the transaction ends, so that two sends at once can't both be the last.
     """
     if connection.features.has_select_for_update:  # SQLite's transaction holds the only lock there is
         User.objects.select_for_update(no_key=True).only("pk").get(pk=user_id)
     window = timedelta(seconds=settings.GENERATIONS_WINDOW_SECONDS)
-    used, active = _count(user_id, now - window)
+    used, active, is_busy = _count(user_id, now - window, alone_in)
+    if is_busy:
+        raise GenerationInProgress
     limit, at_once = settings.GENERATIONS_PER_USER, settings.GENERATIONS_AT_ONCE
     if active + wanted > at_once:
         sentence = _too_many_at_once(wanted, active, at_once)
@@ -46,13 +54,13 @@ def check(user_id: UUID, *, now: datetime, wanted: int = 1) -> None:
         raise TooManyRequests(sentence, limit=limit, remaining=max(0, limit - used), reset=reset)
 
 
-def _count(user_id: UUID, since: datetime) -> tuple[int, int]:
-    """Count a user's answers since a time, and those being written."""
+def _count(user_id: UUID, since: datetime, conversation_id: UUID | None) -> tuple[int, int, bool]:
+    """Count a user's answers since a time, and those being written; and tell whether one is in the conversation."""
+    place = to_column(conversation_id or NOWHERE)
     with connection.cursor() as cursor:
-        key = User._meta.pk.get_db_prep_value(user_id, connection)
-        cursor.execute(COUNT, [key, connection.ops.adapt_datetimefield_value(since)])
-        used, active = cursor.fetchone()
-    return int(used), int(active)
+        cursor.execute(COUNT, [place, to_column(user_id), connection.ops.adapt_datetimefield_value(since)])
+        used, active, is_busy = cursor.fetchone()
+    return int(used), int(active), bool(is_busy)
 
 
 def _too_many_at_once(wanted: int, active: int, at_once: int) -> str:

@@ -24,7 +24,7 @@ from apps.conversations.models import (
 )
 from apps.conversations.models.message import joined_text
 from apps.conversations.services import batches, limits, live, nodes
-from apps.conversations.services.access import check_can_answer, chosen_model, get_message, lock
+from apps.conversations.services.access import check_can_answer, check_not_archived, chosen_model, get_message, lock
 from apps.conversations.services.answers import Sent, after_stopping, begin_answers, tell, touch
 from apps.conversations.services.contents import clean_client_id, clean_content, excerpt
 from apps.conversations.services.generations import open_answers
@@ -58,7 +58,7 @@ def send(
         of them, the same one twice if wanted, each answers: all are begun, or none.
     Raises: EmptyMessage, TooLarge, InvalidField, UnknownModel, NotFound, InvalidLeaf, GenerationInProgress,
         ConversationArchived, ClientIdReused, TooManyRequests. Nothing is stored then.
-    Effects: one transaction of at most 9 statements; the doorbell rings on commit.
+    Effects: one transaction of at most 8 statements; the doorbell rings on commit.
     """
     text = clean_content(content)
     client_id = clean_client_id(client_id)
@@ -101,7 +101,7 @@ def regenerate(
             message = get_message(conversation, message_id)
             if message.role != Role.ASSISTANT:
                 raise NotPossible("Only an answer can be regenerated.")
-            check_can_answer(conversation)
+            check_not_archived(conversation)
             model_ids = given or [_preferred(_chosen_or_own(conversation, message))]
             return begin_answers(conversation, message.parent, model_ids, now=timezone.now())
 
@@ -204,7 +204,7 @@ def _send(
     now = timezone.now()
     with transaction.atomic():
         conversation = _begin_conversation(user, now) if conversation_id is None else lock(user, conversation_id)
-        check_can_answer(conversation)
+        check_not_archived(conversation)
         parent = _parent_for(conversation, parent_id)
         branched = parent != conversation.active_leaf
         question = nodes.build_message(
@@ -244,7 +244,7 @@ def _parent_for(conversation: Conversation, parent_id: str | UUID | None) -> Mes
 def _edit_as_branch(conversation: Conversation, message: Message, text: str, model_ids: Sequence[str]) -> Sent:
     now = timezone.now()
     if message.role == Role.USER:
-        check_can_answer(conversation)
+        check_not_archived(conversation)
     elif conversation.is_archived:
         raise ConversationArchived
     sibling = nodes.build_message(

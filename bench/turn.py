@@ -27,7 +27,7 @@ from apps.accounts.services import users  # noqa: E402
 from apps.conversations.models import Conversation, Generation  # noqa: E402
 from apps.conversations.runner.limits import Limits  # noqa: E402
 from apps.conversations.runner.runner import Runner  # noqa: E402
-from apps.conversations.services import bulk, live, messages  # noqa: E402
+from apps.conversations.services import bulk, hosting, live, messages  # noqa: E402
 from apps.models.services import catalogue  # noqa: E402
 from apps.providers import registry  # noqa: E402
 from apps.providers.base import ChatRequest, Finished, ProviderEvent, TextDelta, UsageReport  # noqa: E402
@@ -74,6 +74,7 @@ async def count(counter: Statements, user: User, conversations: list[Conversatio
     """Count a turn in each conversation, and give a row for each."""
     runner = Runner(live.bus(), limits=Limits(heartbeat_seconds=600))
     await runner.start()
+    hosting.install(runner)
     rows = []
     for conversation, length in zip(conversations, LENGTHS, strict=True):
         counter.clear()

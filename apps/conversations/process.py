@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from apps.accounts.services.passes import Lapse, Pass, lapsed
 from apps.conversations.runner.runner import Runner
-from apps.conversations.services import live, reading
+from apps.conversations.services import hosting, live, reading
 from apps.core.db import in_db
 from apps.providers import registry
 from apps.streaming.answers import Snapshot
@@ -67,6 +67,7 @@ class WebProcess:
         if with_runner:
             self.runner = Runner(live.bus())
             await self.runner.start()
+            hosting.install(self.runner)
 
     async def stop(self, grace_seconds: float | None = None) -> None:
         """Let answers finish within their grace, then send all readers away."""
@@ -76,6 +77,7 @@ class WebProcess:
     async def drain(self, grace_seconds: float | None = None) -> None:
         """Let the answers that are written here finish within their grace, interrupt the rest."""
         if self.runner is not None:
+            hosting.install(None)
             await self.runner.drain(grace_seconds)
 
     async def close(self) -> None:

@@ -6,19 +6,19 @@ It lives in the web process or in a process of its own; what it does is the same
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import cycle
 from typing import Any
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
 from apps.conversations.models import Generation, GenerationState, Message, Purpose
 from apps.conversations.runner.limits import Limits
+from apps.conversations.runner.outlet import AWAY, Outlet, wait
 from apps.conversations.runner.titles import write_title
 from apps.conversations.runner.writer import BROKEN, RESTARTING, STOPPED, AnswerWriter, provider_for
 from apps.conversations.services import generations, leases, live, observation, runners
@@ -28,17 +28,12 @@ from apps.core.db import in_db
 from apps.core.logs import get_logger
 from apps.providers.base import ChatMessage, ChatProvider, ChatRequest
 from apps.providers.errors import ProviderError
-from apps.streaming.bus import Bus, Event
+from apps.streaming.bus import Bus
 
 log = get_logger(__name__)
 CONTEXT_MESSAGES = 50
 CLAIM_AT_ONCE = 50
-TURNS = 4
 SWEEP_EVERY_BEATS = 15
-# Psycopg calls a cut connection an InterfaceError; SQLite so calls a value that it can't store.
-AWAY: tuple[type[Exception], ...] = (OperationalError,)
-if connection.vendor != "sqlite":
-    AWAY += (InterfaceError,)
 # A database that is away: the pause before an ending is tried again doubles up to this.
 LONGEST_PAUSE_SECONDS = 10.0
 # After the grace, so long may endings take to be written.
@@ -57,34 +52,33 @@ class Runner:
         self._answers: set[asyncio.Task[None]] = set()
         self._titles: dict[UUID, asyncio.Task[None]] = {}
         self._loops: list[asyncio.Task[None]] = []
+        # Answers of this process on their way from the services to a writer.
+        self._taking: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._context = contextvars.Context()
         self._draining = False
         self._started_at = timezone.now()
         self._pulse_at = 0.0
         self._swept = False
         self._over = asyncio.Event()
         self._work = asyncio.Event()
-        # What waits to be flushed, and whoever waits for that, by turn: the answers share the turns of one interval, so that
-        # a hundred of them don't all want the loop at the same moment.
-        self._next_turn = cycle(range(TURNS))
-        self._fresh: list[set[AnswerWriter]] = [set() for _ in range(TURNS)]
-        self._turns = [asyncio.Event() for _ in range(TURNS)]
-        self._flushed = asyncio.Event()
-        self._keep_now = asyncio.Event()
+        self._outlet = Outlet(bus, self.limits, self._writers.values)
 
     @property
     def active(self) -> int:
         """Count the generations in hand."""
-        return len(self._answers) + len(self._titles)
+        return len(self._answers) + len(self._titles) + len(self._taking)
 
     async def start(self) -> None:
         """Begin: sweep what dead processes left, then claim and write until drained.
 
         A database that is away now is tried again by the heartbeat.
         """
+        self._loop, self._context = asyncio.get_running_loop(), contextvars.copy_context()
         self._bells = await self.bus.subscribe(live.QUEUED, live.STOPS)
         await self._sweep_at_start()
         self._work.set()
-        loops = (self._listen, self._claim, self._beat, self._flush, self._keep)
+        loops = (self._listen, self._claim, self._beat, self._outlet.flush, self._outlet.keep)
         self._loops = [asyncio.create_task(self._tend(loop)) for loop in loops]
 
     async def drain(self, grace_seconds: float | None = None) -> None:
@@ -92,6 +86,8 @@ class Runner:
         self._draining, self._pulse_at = True, 0.0
         for task in list(self._titles.values()):
             task.cancel()  # a name is a comfort: the next runner makes it
+        if self._taking:
+            await asyncio.wait(self._taking, timeout=LAST_WRITES_SECONDS)
         if self._answers:
             grace = self.limits.drain_seconds if grace_seconds is None else grace_seconds
             await asyncio.wait(self._answers, timeout=grace)
@@ -101,8 +97,8 @@ class Runner:
         await self._bells.close()
         # The loops are not cancelled: a statement of theirs that is under way would outlive them.
         self._over.set()
-        for event in (self._work, self._keep_now, self._flushed):
-            event.set()
+        self._work.set()
+        self._outlet.close()
         await asyncio.gather(*self._loops)
         await self._sign_off()
 
@@ -120,7 +116,7 @@ class Runner:
                 await loop()
             except Exception:
                 log.exception("runner-loop-broke", loop=getattr(loop, "__name__", ""))
-                await _wait(self._over, self.limits.heartbeat_seconds)
+                await wait(self._over, self.limits.heartbeat_seconds)
 
     async def _listen(self) -> None:
         """Hear bells and stops; the heartbeat finds what is missed."""
@@ -138,7 +134,7 @@ class Runner:
     async def _claim(self) -> None:
         """Take queued work, woken by a bell or each second."""
         while not self._over.is_set():
-            await _wait(self._work, self.limits.heartbeat_seconds)
+            await wait(self._work, self.limits.heartbeat_seconds)
             self._work.clear()
             free = self.concurrency - self.active
             if self._draining or free <= 0:
@@ -152,6 +148,39 @@ class Runner:
                 self._begin(generation, path)
             if len(claimed) == CLAIM_AT_ONCE:
                 self._work.set()
+
+    # --- as the host of its process: see services/hosting --------------------------------------------------------
+
+    def has_room(self, wanted: int) -> bool:
+        """Tell whether so many more answers can be taken now; from any thread."""
+        is_here = self._loop is not None and not self._loop.is_closed() and not self._draining
+        return is_here and self.active + wanted <= self.concurrency
+
+    def take(self, taken: Sequence[Generation]) -> None:
+        """Write answers that were begun in this process, under this runner's lease; from any thread."""
+        assert self._loop is not None
+        for generation in taken:
+            generations.take_in_hand(generation.pk)
+            try:
+                # In the runner's own context: a task born in a request would keep that request's alive.
+                self._loop.call_soon_threadsafe(self._begin_taken, generation, context=self._context.copy())
+            except RuntimeError:  # the loop ended meanwhile: as if this process had died right after it promised
+                generations.let_go(generation.pk)
+
+    def _begin_taken(self, generation: Generation) -> None:
+        task = asyncio.create_task(self._read_and_begin(generation))
+        self._taking.add(task)
+        task.add_done_callback(self._taking.discard)
+
+    async def _read_and_begin(self, generation: Generation) -> None:
+        try:
+            self._begin(generation, await in_db(_with_path, generation))
+        except AWAY:
+            # Nobody holds it now: its lease runs out, and whoever sweeps then queues it again.
+            generations.let_go(generation.pk)
+            log.warning("claim-failed")
+
+    # -------------------------------------------------------------------------------------------------------------
 
     def _begin(self, generation: Generation, path: list[Message]) -> None:
         lease = Lease(generation.pk, self.name, generation.attempt)
@@ -170,7 +199,7 @@ class Runner:
         """Renew leases, hear of stops that no note told, watch the clock, and sweep the dead now and then."""
         beats = 0
         while not self._over.is_set():
-            await _wait(self._over, self.limits.heartbeat_seconds)
+            await wait(self._over, self.limits.heartbeat_seconds)
             beats += 1
             now = time.monotonic()
             for writer in list(self._writers.values()):
@@ -199,69 +228,6 @@ class Runner:
         except AWAY:
             log.warning("sign-off-failed")
 
-    async def _flush(self) -> None:
-        """Hand new text to the bus, turn by turn: each answer's at most 20 times a second, less when the loop lags."""
-        interval = self.limits.flush_seconds
-        while not self._over.is_set():
-            await self._flushed.wait()
-            self._flushed.clear()
-            for turn in range(TURNS):
-                await self._flush_turn(turn)
-                before = time.monotonic()
-                await asyncio.sleep(interval / TURNS)
-                lag = time.monotonic() - before - interval / TURNS
-                interval = min(self.limits.slow_flush_seconds, max(self.limits.flush_seconds, interval * 0.9 + lag))
-
-    async def _flush_turn(self, turn: int) -> None:
-        # Whoever waits for this turn reads first, so that what it finds leaves at once.
-        now, self._turns[turn] = self._turns[turn], asyncio.Event()
-        now.set()
-        await asyncio.sleep(0)
-        fresh, self._fresh[turn] = self._fresh[turn], set()
-        await self.bus.append_many([delta for writer in fresh for delta in writer.live.take()])
-
-    async def _keep(self) -> None:
-        """Keep the text so far in the rows: at most once a second, a first delta at once."""
-        while not self._over.is_set():
-            await _wait(self._keep_now, 1.0)
-            self._keep_now.clear()
-            dirty = [writer for writer in self._writers.values() if writer.dirty]
-            if not dirty:
-                continue
-            progress = [writer.progress() for writer in dirty]
-            try:
-                await in_db(leases.keep, progress)
-            except AWAY:
-                log.warning("checkpoint-failed")
-                for writer in dirty:
-                    writer.dirty = True
-            except Exception:
-                log.exception("checkpoint-broke")
-                await _one_by_one(progress)
-            await asyncio.sleep(0.1)
-
-    async def _until_flush(self, writer: AnswerWriter) -> None:
-        """Wait for the answer's next turn: nothing that its provider says before would leave sooner."""
-        self._flushed.set()
-        await self._turns[writer.turn].wait()
-
-    def _on_delta(self, writer: AnswerWriter) -> None:
-        self._fresh[writer.turn].add(writer)
-        self._flushed.set()
-
-    def _on_status(self, writer: AnswerWriter, event: Event) -> None:
-        self.bus.publish(f"live:{writer.live.live}", event)
-
-    async def _on_first(self, writer: AnswerWriter) -> None:
-        """Show the first delta at once, whatever the others wait for, and have it kept."""
-        self._keep_now.set()
-        await self._show(writer)
-        observation.began(writer.generation, writer.first_delta_at or timezone.now())
-
-    async def _show(self, writer: AnswerWriter) -> None:
-        for delta in writer.live.take():
-            await self.bus.append(delta)
-
     # --- one generation ------------------------------------------------------------------------------------------
 
     async def _name(self, generation: Generation, lease: Lease) -> None:
@@ -279,7 +245,7 @@ class Runner:
             await in_db(leases.hand_back, lease)
             return
         writer = self._writers[generation.pk] = AnswerWriter(generation, owner=self.name, limits=self.limits)
-        writer.turn = next(self._next_turn)
+        self._outlet.admit(writer)
         if generation.stop_requested_at is not None:
             writer.end(STOPPED)
         try:
@@ -287,17 +253,21 @@ class Runner:
         finally:
             if self._writers.get(generation.pk) is writer:
                 del self._writers[generation.pk]
-            self._fresh[writer.turn].discard(writer)
+            self._outlet.forget(writer)
             await self.bus.drop(writer.live.live)
 
     async def _write(self, generation: Generation, path: list[Message], writer: AnswerWriter) -> Ending:
         try:
             await self.bus.open(writer.live.live, generation.attempt, writer.live.parts)
-            request, provider = _request(generation, path, partial(self._until_flush, writer))
+            request, provider = _request(generation, path, partial(self._outlet.until_flush, writer))
             ending = await writer.write(
-                request, provider, on_delta=self._on_delta, on_first=self._on_first, on_status=self._on_status
+                request,
+                provider,
+                on_delta=self._outlet.on_delta,
+                on_first=self._outlet.on_first,
+                on_status=self._outlet.on_status,
             )
-            await self._show(writer)
+            await self._outlet.show(writer)
         except ProviderError as error:
             return writer.refused(error)
         except Exception:
@@ -336,7 +306,7 @@ class Runner:
                 if self._over.is_set():
                     raise
                 log.warning("finish-failed", generation=str(ending.lease.generation_id))
-                await _wait(self._over, pause)
+                await wait(self._over, pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
     async def _sweep_at_start(self) -> None:
@@ -391,21 +361,3 @@ def _plain(ending: Ending) -> Ending:
     parts = [{"type": part["type"], "text": part["text"]} for part in ending.parts]
     told = replace(ending, state=state, finish_reason=reason, error_code=code, error_message=sentence)
     return replace(told, parts=parts, usage={}, ttft_ms=None, duration_ms=None)
-
-
-async def _one_by_one(progress: list[leases.Progress]) -> None:
-    """Keep what can be kept, so that one text that can't be stored costs the others nothing."""
-    for one in progress:
-        try:
-            await in_db(leases.keep, [one])
-        except Exception:
-            log.exception("checkpoint-broke", generation=str(one.lease.generation_id))
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> Any:
-    """Wait for an event, but no longer than some seconds."""
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return

@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from time import monotonic, sleep
 from typing import Any
 from uuid import UUID
@@ -28,7 +29,7 @@ from apps.conversations.models import (
     Message,
     Purpose,
 )
-from apps.conversations.services import live, observation
+from apps.conversations.services import hosting, live, observation
 from apps.conversations.services.endings import MESSAGE_STATUS, Ending, Lease, note_answered, write_answer
 from apps.core.db import seconds_since_away
 from apps.core.errors import NotFound
@@ -56,11 +57,14 @@ def open_answers(
     continuation: bool = False,
     rank: int = 0,
 ) -> list[Generation]:
-    """Queue the generations that write messages, as one batch: each by its model, ranked as they come, from `rank` on.
+    """Begin the generations that write messages, as one batch: each by its model, ranked as they come, from `rank` on.
 
-    Effects: one insert; the doorbell rings on commit.
+    The runner of this process takes them if it has room, else they are queued for any.
+    Effects: one insert; the runner, or the doorbell, hears of them on commit.
     """
     batch, origin = new_id(), observation.origin(len(messages))
+    host = hosting.host_for(len(messages))
+    begun = _as_claimed_by(host.name, now) if host else {}
     generations = [
         Generation(
             conversation=conversation,
@@ -71,14 +75,25 @@ def open_answers(
             rank=rank,
             request={"model": model_id, "continuation": continuation, **origin},
             queued_at=now,
+            **begun,
         )
         for rank, (message, model_id) in enumerate(zip(messages, model_ids, strict=True), start=rank)
     ]
     Generation.objects.bulk_create(generations)
     for generation in generations:
         observation.queued(generation)
-        live.ring(generation)
+        if host is None:
+            live.ring(generation)
+    if host is not None:
+        transaction.on_commit(partial(host.take, generations))
     return generations
+
+
+def _as_claimed_by(owner: str, now: datetime) -> dict[str, Any]:
+    """Say of a new generation what a claim would have written."""
+    lease_end = Now() + timedelta(seconds=settings.GENERATION["lease_seconds"])
+    running = GenerationState.RUNNING
+    return {"state": running, "lease_owner": owner, "lease_until": lease_end, "attempt": 1, "started_at": now}
 
 
 # --- for people -------------------------------------------------------------------------------------------------

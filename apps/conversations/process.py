@@ -1,4 +1,4 @@
-"""What a web process holds beside its requests: the hub, and in the embedded shape the runner."""
+"""What a web process holds beside its requests: the hub, and in the embedded shape the runner and the upkeep."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection
 
 from apps.accounts.services.passes import Lapse, Pass, lapsed
+from apps.conversations.runner.housekeeping import Housekeeper
 from apps.conversations.runner.runner import Runner
 from apps.conversations.services import hosting, live, reading
 from apps.core.db import in_db
@@ -46,6 +47,7 @@ class WebProcess:
         self.guard: Guard[Pass, Lapse] = Guard(_find_lapsed)
         self.doors = Doors()
         self.runner: Runner | None = None
+        self.housekeeper: Housekeeper | None = None
         self.is_over = False
         self._starting: asyncio.Future[None] | None = None
 
@@ -62,12 +64,14 @@ class WebProcess:
             self._starting = None
 
     async def start(self, *, with_runner: bool) -> None:
-        """Start the hub, and the runner if generations run here."""
+        """Start the hub; and, if generations run here, the runner and the upkeep."""
         await self.serving()
         if with_runner:
             self.runner = Runner(live.bus())
             await self.runner.start()
             hosting.install(self.runner)
+            self.housekeeper = Housekeeper()
+            self.housekeeper.start()
 
     async def stop(self, grace_seconds: float | None = None) -> None:
         """Let answers finish within their grace, then send all readers away."""
@@ -76,6 +80,8 @@ class WebProcess:
 
     async def drain(self, grace_seconds: float | None = None) -> None:
         """Let the answers that are written here finish within their grace, interrupt the rest."""
+        if self.housekeeper is not None:
+            await self.housekeeper.stop()
         if self.runner is not None:
             hosting.install(None)
             await self.runner.drain(grace_seconds)

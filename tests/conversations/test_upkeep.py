@@ -1,5 +1,6 @@
 """Upkeep: everything that runs out is ended or removed, and counted; twice is once."""
 
+import asyncio
 import io
 import json
 from datetime import timedelta
@@ -11,16 +12,32 @@ from django.utils import timezone
 
 from apps.accounts.models import ApiToken, SignInLink
 from apps.accounts.services import links, tokens
-from apps.conversations.models import Conversation, Generation, Message
+from apps.conversations import tasks
+from apps.conversations.models import Conversation, Generation, Message, RunnerProcess
+from apps.conversations.runner.housekeeping import Housekeeper
 from apps.conversations.services import conversations, leases, messages, upkeep
+from apps.core.db import in_db
 from apps.core.locks import Locked, only_one
 from tests.conversations.answers import end_all
 from tests.factories import make_conversation, make_message, make_path, reload
 
 pytestmark = pytest.mark.django_db
 
-KINDS = ["generations", "unfinished_messages", "sessions", "sign_in_links", "tokens", "conversations", "messages"]
+KINDS = [
+    "generations",
+    "unfinished_messages",
+    "runners",
+    "sessions",
+    "sign_in_links",
+    "tokens",
+    "conversations",
+    "messages",
+]
 LONG_AGO = timedelta(days=31)
+
+
+def expired_session():
+    Session.objects.create(session_key="old", session_data="", expire_date=timezone.now() - timedelta(days=1))
 
 
 def run(*arguments):
@@ -52,7 +69,9 @@ def litter(user):
     make_path(conversation=gone, length=3)
     conversations.delete(user=user, conversation_id=gone.pk)
     Conversation.objects.filter(pk=gone.pk).update(deleted_at=now - LONG_AGO)
-    return [1, 1, 1, 1, 1, 1, 3]
+    for name, age in (("gone:1:a", timedelta(days=2)), ("here:1:a", timedelta(0))):
+        RunnerProcess.objects.create(name=name, started_at=now - age, seen_at=now - age, concurrency=9)
+    return [1, 1, 1, 1, 1, 1, 1, 3]
 
 
 def test_everything_is_counted_removed_and_gone_the_second_time(litter):
@@ -81,9 +100,10 @@ def test_a_continued_answer_is_not_unfinished(user):
 
 
 def test_a_time_that_is_up_leaves_the_rest_for_the_next_time(litter):
-    counts = upkeep.run(seconds=0)
+    counts = upkeep.run(over=lambda: True)
     assert counts["generations"] == 1
     assert counts["sessions"] == counts["messages"] == 0
+    assert upkeep.run(seconds=0)["messages"] == 0
     assert upkeep.run(seconds=60)["messages"] == 3
 
 
@@ -105,6 +125,37 @@ def test_removing_costs_the_same_queries_at_any_number(user, django_assert_max_n
     )
     with django_assert_max_num_queries(30):
         assert upkeep.run()["sessions"] == 2500
+
+
+class TestScheduled:
+    def test_the_scheduler_does_the_whole_once_a_day_and_the_dead_every_minute(self, litter):
+        tasks.sweep()
+        assert Session.objects.count() == 2
+        assert not Generation.objects.filter(state="running").exists()
+        with only_one("sweep"):
+            tasks.sweep(whole=True)
+        assert Session.objects.count() == 2
+        tasks.sweep(whole=True)
+        assert Session.objects.count() == 1
+
+    @pytest.mark.django_db(transaction=True)
+    async def test_a_web_process_without_a_scheduler_does_it_by_itself(self):
+        await in_db(expired_session)
+        keeper = Housekeeper(first_seconds=0, every_seconds=0.01)
+        with only_one("sweep"):
+            keeper.start()
+            await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            while await in_db(Session.objects.exists):
+                await asyncio.sleep(0.01)
+        await keeper.stop()
+
+    async def test_it_ends_at_once_while_it_waits(self):
+        keeper = Housekeeper()
+        keeper.start()
+        async with asyncio.timeout(1):
+            await keeper.stop()
+        await Housekeeper().stop()
 
 
 class TestSweep:

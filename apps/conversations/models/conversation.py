@@ -97,6 +97,8 @@ class Conversation(models.Model):
             models.Index(
                 fields=["owner", "-updated_at", "-id"], name="conversation_list", condition=Q(deleted_at__isnull=True)
             ),
+            # What was deleted long ago, for the purge.
+            models.Index(fields=["deleted_at"], name="conversation_deleted", condition=Q(deleted_at__isnull=False)),
             # The family menu: a root and all its forks.
             models.Index(fields=["root_conversation", "created_at"], name="conversation_family"),
         ]

@@ -92,11 +92,13 @@ def _unless_entangled(
 
 
 def _in_order(rows: QuerySet[Conversation]) -> Iterator[UUID]:
-    """Name rows by their ids, a hundred at a time."""
-    after = NOWHERE
-    while ids := list(rows.filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[:AT_ONCE]):
-        yield from ids
-        after = ids[-1]
+    """Name rows by when they were deleted, a hundred at a time."""
+    after = Q()
+    in_order = rows.order_by("deleted_at", "pk").values_list("deleted_at", "pk")
+    while found := list(in_order.filter(after)[:AT_ONCE]):
+        yield from (pk for _, pk in found)
+        at, pk = found[-1]
+        after = Q(deleted_at__gte=at) & (Q(deleted_at__gt=at) | Q(pk__gt=pk))
 
 
 # --- whole conversations ----------------------------------------------------------------------------------------

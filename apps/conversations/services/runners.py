@@ -53,10 +53,14 @@ def remove(name: str) -> None:
     RunnerProcess.objects.filter(pk=name).delete()
 
 
+def gone() -> QuerySet[RunnerProcess]:
+    """Keep runners that nobody has heard of for a day."""
+    return RunnerProcess.objects.filter(seen_at__lt=Now() - KEPT_FOR)
+
+
 def forget_gone() -> int:
     """Forget runners that nobody has heard of for a day. Shape: how many. Effects: a query alone where there are none."""
-    gone = RunnerProcess.objects.filter(seen_at__lt=Now() - KEPT_FOR)
-    return gone.delete()[0] if gone.exists() else 0
+    return gone().delete()[0] if gone().exists() else 0
 
 
 def known() -> QuerySet[Any]:

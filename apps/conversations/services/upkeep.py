@@ -1,10 +1,11 @@
 """Keeping the house: ending what is dead, removing what has run out. Safe to repeat, and bounded in time and memory.
 
-The scheduler and `manage.py sweep` call it; what breaks the rules of the database is for `repairs`.
+The scheduler, the web process that has none, and `manage.py sweep` call it; what breaks the rules of the database is for `repairs`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import groupby
@@ -18,7 +19,7 @@ from django.utils import timezone
 from apps.accounts.services import expiry
 from apps.conversations.models import Conversation, Generation, GenerationState, Message, MessageStatus
 from apps.conversations.models.generation import ACTIVE_STATES
-from apps.conversations.services import generations
+from apps.conversations.services import generations, runners
 from apps.conversations.services.answer_repairs import settle_messages
 from apps.conversations.services.purge import purge
 from apps.core.locks import only_one
@@ -30,21 +31,25 @@ LOOKED_BACK = timedelta(days=2)
 GoOn = Callable[[], bool]
 
 
-def run(*, dry_run: bool = False, seconds: float | None = None) -> dict[str, int]:
+def run(
+    *, dry_run: bool = False, seconds: float = math.inf, over: Callable[[], bool] = lambda: False
+) -> dict[str, int]:
     """Do the whole upkeep, and give a count for each kind of thing that was ended or removed.
 
-    Shape: with `dry_run` nothing changes and the counts are the same; after `seconds` it stops between two batches.
+    Shape: with `dry_run` nothing changes and the counts are the same. After so many seconds, or when it is `over`, it stops
+        between two transactions; the next time goes on.
     Raises: Locked while another upkeep runs, in whichever process.
     """
-    until = None if seconds is None else monotonic() + seconds
+    until = monotonic() + seconds
 
     def go_on() -> bool:
-        return until is None or monotonic() < until
+        return monotonic() < until and not over()
 
     with only_one("sweep"):
         counts = {
             "generations": generations.count_dead() if dry_run else generations.sweep(),
             "unfinished_messages": _end_unfinished(dry_run),
+            "runners": _remove(runners.gone(), dry_run, go_on),
             "sessions": _remove(expiry.expired_sessions(), dry_run, go_on),
             "sign_in_links": _remove(expiry.spent_links(), dry_run, go_on),
             "tokens": _remove(expiry.revoked_tokens(), dry_run, go_on),

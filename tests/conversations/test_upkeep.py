@@ -128,7 +128,7 @@ def test_removing_costs_the_same_queries_at_any_number(user, django_assert_max_n
 
 
 class TestScheduled:
-    def test_the_scheduler_does_the_whole_once_a_day_and_the_dead_every_minute(self, litter):
+    def test_the_scheduler_does_the_whole_now_and_then_and_the_dead_every_minute(self, litter):
         tasks.sweep()
         assert Session.objects.count() == 2
         assert not Generation.objects.filter(state="running").exists()

@@ -17,7 +17,7 @@ R = TypeVar("R")
 TurnOut = Callable[[R], Awaitable[None]]
 
 # Who loses a right must be gone within five seconds, with the time that asking takes.
-EVERY_SECONDS = 4.0
+EVERY_SECONDS = 3.0
 
 
 class Guard(Generic[K, R]):

@@ -69,6 +69,17 @@ async function arrived(ids) {
   }
 }
 
+/** What came while there was no socket: the page as it is now says which messages it has. */
+async function returned() {
+  const conversation = conversationId();
+  const reply = conversation && (await ask(address.conversation(conversation)));
+  if (!reply || !reply.ok || conversation !== conversationId()) return;
+  const now = fragment(reply.text).querySelectorAll("#turns article.message[data-message]");
+  const missed = Array.from(now, (node) => node.getAttribute("data-message") ?? "").filter((id) => !article(id));
+  if (holding) held.push(missed);
+  else if (missed.length) void arrived(missed);
+}
+
 /** @param {string} id */
 async function show(id) {
   const fresh = await fetchArticle(id);
@@ -120,4 +131,5 @@ export function mount() {
   on(HTMX.afterRequest, answered);
   on(BOUGH.swapped, settled);
   on(BOUGH.frame, heard);
+  on(BOUGH.returned, returned);
 }

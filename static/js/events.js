@@ -19,6 +19,8 @@ export const BOUGH = {
   frame: "bough:frame",
   /** The socket opened, closed or was refused: detail = {state, code, failures, again}. */
   socket: "bough:socket",
+  /** The socket is back after a pause: ask for what was missed. */
+  returned: "bough:returned",
   /** The page asked for live text in place of the socket: detail = {status} of the answer, 0 for none. */
   polled: "bough:polled",
   /** The socket asked for the live text of the conversation on screen. */

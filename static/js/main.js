@@ -20,6 +20,7 @@ import { mount as polling } from "bough/polling";
 import { mount as progress } from "bough/progress";
 import { mount as queue } from "bough/queue";
 import { mount as rename } from "bough/rename";
+import { mount as returning } from "bough/returning";
 import { mount as rows } from "bough/rows";
 import { mount as scroll } from "bough/scroll";
 import { mount as seen } from "bough/seen";
@@ -38,5 +39,5 @@ document.documentElement.classList.add("js");
 
 // Order matters where modules hear the same event: what paints comes before what tells about it, the socket last.
 const modules = [swaps, csrf, errors, dialogs, connection, stream, messages, arrivals, progress, announce, polling, stopping, sending, queue, drafts, composer, models, columns];
-modules.push(opening, editing, scroll, clipboard, menus, branches, sidebar, rows, seen, rename, shortcuts, theme, toasts, socket);
+modules.push(opening, editing, scroll, clipboard, menus, branches, sidebar, rows, seen, returning, rename, shortcuts, theme, toasts, socket);
 for (const mount of modules) mount();

@@ -132,15 +132,15 @@ function sent({ detail }) {
 }
 
 /** After a pause without a socket the list may have missed anything. */
-function reconnected({ detail }) {
-  if (detail.state === "open" && detail.again && !busy()) void refetch();
+function returned() {
+  if (!busy()) void refetch();
 }
 
 export function mount() {
   on(BOUGH.frame, heard);
   on(BOUGH.opened, mark);
   on(BOUGH.sent, sent);
-  on(BOUGH.socket, reconnected);
+  on(BOUGH.returned, returned);
   on(BOUGH.swapped, mark);
   on("pointerout", applySoon);
   on("focusout", applySoon);

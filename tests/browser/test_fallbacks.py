@@ -110,6 +110,23 @@ def test_a_restart_is_called_by_its_name(page: Page, line: Line):
     expect(pill(page)).to_have_text("", timeout=SLOW)
 
 
+def test_what_was_said_elsewhere_during_a_break_is_there_after_it(page: Page, line: Line, context: BrowserContext):
+    steps.ask(page, "Write 10 words")
+    other = context.new_page()
+    other.goto(steps.path_of(page))
+    wait_for_sockets(page, line, 1)
+    line.close(1011)
+
+    steps.ask(other, "And now write 12 words")
+    expect(steps.said(page)).to_have_count(1)
+    line.code = 0
+    page.evaluate("dispatchEvent(new Event('online'))")
+
+    expect(steps.said(page)).to_have_count(2, timeout=SLOW)
+    expect(steps.answers(page)).to_have_count(2)
+    expect(steps.text_of(steps.last(page))).to_have_text(steps.text_of(steps.last(other)).text_content() or "")
+
+
 def test_a_tab_too_many_is_patient_and_asks_for_its_text(page: Page, line: Line, upstream_all: RunningUpstream):
     wait_for_sockets(page, line, 1)
     line.close(4429)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import resource
 import threading
 from argparse import ArgumentParser
 from typing import Any
@@ -30,11 +32,20 @@ class Command(BaseCommand):
         asyncioreactor.install(loop)
         from apps.conversations.launcher import serve  # noqa: PLC0415
 
+        take_all_files()
         threading.Thread(target=_know_models, name="models-first", daemon=True).start()
         _load_libraries()
         gc.collect()
         gc.freeze()
         serve(loop, host=options["host"], port=options["port"], announce=options.get("announce"))
+
+
+def take_all_files() -> None:
+    """Raise the soft limit of open files, often 1,024, to the hard one: each socket is one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Some systems name a hard limit that they don't grant.
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _load_libraries() -> None:

@@ -96,8 +96,8 @@ class Bus(Protocol):
     async def snapshot(self, live: str) -> Snapshot | None:
         """Read an answer as it stands; None if nothing is held."""
 
-    async def drop(self, live: str) -> None:
-        """Mark the answer as ended and forget its snapshot some time later.
+    async def drop(self, live: str, attempt: int | None = None) -> None:
+        """Mark the answer as ended and forget its snapshot some time later; nothing if a newer attempt than this is held.
 
         Call it before `ended` is published: who subscribes too late for the event then finds it in the snapshot.
         """

@@ -190,11 +190,11 @@ class MemoryBus:
         held = self._held.get(live)
         return None if held is None else Snapshot(held.attempt, held.parts.frozen(), held.ended)
 
-    async def drop(self, live: str) -> None:
-        """Mark the answer as ended and forget it after `keep_seconds`."""
+    async def drop(self, live: str, attempt: int | None = None) -> None:
+        """Mark the answer as ended and forget it after `keep_seconds`; nothing if a newer attempt than this is held."""
         self.start()
         held = self._held.get(live)
-        if held is not None and not held.ended:
+        if held is not None and not held.ended and (attempt is None or held.attempt <= attempt):
             held.ended = True
             asyncio.get_running_loop().call_later(self._keep_seconds, self._forget, live, held)
 

@@ -129,16 +129,20 @@ async def follow(
     load_row: Callable[[str], Awaitable[Snapshot | None]],
     quiet: float = 10.0,
     keepalive: bool = False,
+    over: bool = False,
 ) -> AsyncGenerator[Delta | End, None]:
     """Yield an answer from a position on: deltas without gap or repeat, then one End.
 
     Shape: what waits comes as one delta for each part. A new attempt begins again at (0, 0); so does the current one
-    if start_attempt names another. With keepalive, each `quiet` seconds of silence yield an empty delta.
+    if start_attempt names another. With keepalive, each `quiet` seconds of silence yield an empty delta. `over`: the row
+    has ended, so it is read first: the bus never hears of the end of an answer whose writer is gone.
     Units: after `quiet` seconds of silence the row is read, so that a lost end heals; after one while the bus is away.
     Raises: what load_row raises.
     Effects: holds a subscription until it is closed: leave it early only through contextlib.aclosing.
     """
     follower = Follower(bus, live, load_row)
+    if over:
+        follower.doubt()
     reader = follower.reader
     position, attempt, lag = (start_part, start_offset), start_attempt, RETRY
     async with await bus.subscribe(live_topic(live)) as subscription:

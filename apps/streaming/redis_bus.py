@@ -218,9 +218,12 @@ class RedisBus:
             log.warning("snapshot-not-read", error=describe(error))
         return None
 
-    async def drop(self, live: str) -> None:
-        """Mark an answer that this process writes as ended; Redis forgets it after `keep_seconds`."""
-        self._outbox.drop(live)
+    async def drop(self, live: str, attempt: int | None = None) -> None:
+        """Mark an answer that this process writes as ended; Redis forgets it after `keep_seconds`.
+
+        Nothing if a newer attempt than this is held.
+        """
+        self._outbox.drop(live, attempt)
         self._work.set()
 
     def publish(self, topic: str, event: Event) -> None:

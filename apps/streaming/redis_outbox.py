@@ -265,11 +265,15 @@ class Outbox:
         place = (held.live, held.attempt, held.epoch, delta.part)
         self._queue.append(Piece(*place, delta.kind, offset, known, held.value(), before, data))
 
-    def drop(self, live: str) -> None:
-        """Mark an answer as ended and let go of it; one that Redis does not hold whole is taken away there."""
-        held = self._held.pop(live, None)
-        if held is None:
+    def drop(self, live: str, attempt: int | None = None) -> None:
+        """Mark an answer as ended and let go of it; one that Redis does not hold whole is taken away there.
+
+        Nothing if a newer attempt than this is held: its writer may be another of this process.
+        """
+        held = self._held.get(live)
+        if held is None or (attempt is not None and held.attempt > attempt):
             return
+        del self._held[live]
         if held.in_step:
             values = (held.value(), held.value(wire.ENDED))
             operation: Operation = End(live, held.attempt, held.epoch, *values, self._keep_ms, len(held.texts))

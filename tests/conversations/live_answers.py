@@ -76,10 +76,10 @@ async def send(calls, chat, content="Hello", **body):
     return started
 
 
-async def hold(calls, chat, bus, scripted, *, first="Half a ", rest="sentence."):
+async def hold(calls, chat, bus, scripted, *, first="Half a ", rest="sentence.", then=()):
     """Send a message, and wait until a reader has the first words of its answer and the row has them, too."""
     gate = asyncio.Event()
-    scripted.add([first, gate, rest, END])
+    scripted.add([first, gate, rest, *then, END])
     started = await send(calls, chat)
     held = Held(chat, started["userMessageId"], started["messageIds"][0], started["generationIds"][0], gate)
     held.reader = asyncio.create_task(read(bus, held))

@@ -56,8 +56,8 @@ class TwoBuses:
         finally:
             await self.writer.settled()
 
-    async def drop(self, live):
-        await self.writer.drop(live)
+    async def drop(self, live, attempt=None):
+        await self.writer.drop(live, attempt)
         await self.writer.settled()
 
     def publish(self, topic, event):

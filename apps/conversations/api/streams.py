@@ -108,22 +108,28 @@ def event_stream(
     """Follow a generation that the caller may read, from a position on, for as long as the pass counts."""
     start = StreamStart(generation_id=generation.pk, message_id=generation.message_id, user_message_id=question)
     response = StreamingHttpResponse(
-        _events(position, start, held, skips=skips), content_type="text/event-stream; charset=utf-8"
+        _events(position, start, held, skips=skips, over=not generation.is_active),
+        content_type="text/event-stream; charset=utf-8",
     )
     response["Cache-Control"] = "no-store"
     response["X-Accel-Buffering"] = "no"
     return response
 
 
-async def _events(position: Position, start: StreamStart, held: Pass, *, skips: bool) -> AsyncIterator[bytes]:
+async def _events(
+    position: Position, start: StreamStart, held: Pass, *, skips: bool, over: bool
+) -> AsyncIterator[bytes]:
     """Yield the stream's bytes; `skips`: what lies before the position is never sent, also when an attempt begins again."""
-    begin, over = position, End("")
+    begin, end = position, End("")
     yield named_event("start", position, start.model_dump(by_alias=True, exclude_none=True))
     try:
-        async with aclosing(_follow(position)) as followed, aclosing(_while_allowed(followed, held)) as items:
+        async with (
+            aclosing(_follow(position, over=over)) as followed,
+            aclosing(_while_allowed(followed, held)) as items,
+        ):
             async for item in items:
                 if isinstance(item, End):
-                    over = item
+                    end = item
                     break
                 delta = cut_before(item, begin.part, begin.offset) if skips else item
                 if not item.text:
@@ -131,7 +137,7 @@ async def _events(position: Position, start: StreamStart, held: Pass, *, skips: 
                 elif delta is not None:
                     position = position.after(delta)
                     yield delta_event(delta)
-        for event in await _last_events(position, over):
+        for event in await _last_events(position, end):
             yield event
     except (*DATABASE_AWAY, SignInNeeded) as error:
         # Ends without `end`: the reader comes back with the id of its last event.
@@ -139,7 +145,7 @@ async def _events(position: Position, start: StreamStart, held: Pass, *, skips: 
         say("stream-cut", generation=position.live, error=type(error).__name__)
 
 
-def _follow(position: Position) -> AsyncGenerator[Delta | End, None]:
+def _follow(position: Position, *, over: bool) -> AsyncGenerator[Delta | End, None]:
     items = follow(
         live.bus(),
         position.live,
@@ -149,6 +155,7 @@ def _follow(position: Position) -> AsyncGenerator[Delta | End, None]:
         load_row=_load_row,
         quiet=COMMENT_SECONDS,
         keepalive=True,
+        over=over,
     )
     # A generator, which its signature hides: closing it lets go of the subscription at once.
     return cast(AsyncGenerator[Delta | End, None], items)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -131,6 +131,14 @@ class Runner:
         if writer := self._writers.get(generation_id):
             writer.end(STOPPED)
 
+    def _abandon(self, lost: Collection[UUID]) -> None:
+        """Let go of what was taken away meanwhile: nothing of it would be stored."""
+        for generation_id in lost:
+            if writer := self._writers.get(generation_id):
+                writer.end(RESTARTING)
+            if title := self._titles.get(generation_id):
+                title.cancel()
+
     async def _claim(self) -> None:
         """Take queued work, woken by a bell or each second."""
         while not self._over.is_set():
@@ -208,8 +216,10 @@ class Runner:
                 pulse = self._pulse() if now >= self._pulse_at else None
                 if self.active or pulse:
                     in_hand = [*self._writers, *self._titles]
-                    for generation_id in await in_db(leases.renew, in_hand, owner=self.name, pulse=pulse):
+                    stops, lost = await in_db(leases.renew, in_hand, owner=self.name, pulse=pulse)
+                    for generation_id in stops:
                         self._stop(generation_id)
+                    self._abandon(lost)
                 if pulse:
                     self._pulse_at = now + runners.PULSE_SECONDS
                 if not self._swept:
@@ -244,6 +254,7 @@ class Runner:
         if self._draining:
             await in_db(leases.hand_back, lease)
             return
+        self._abandon([generation.pk])  # taken away from us meanwhile, and come back
         writer = self._writers[generation.pk] = AnswerWriter(generation, owner=self.name, limits=self.limits)
         self._outlet.admit(writer)
         if generation.stop_requested_at is not None:
@@ -254,7 +265,7 @@ class Runner:
             if self._writers.get(generation.pk) is writer:
                 del self._writers[generation.pk]
             self._outlet.forget(writer)
-            await self.bus.drop(writer.live.live)
+            await self.bus.drop(writer.live.live, writer.live.attempt)
 
     async def _write(self, generation: Generation, path: list[Message], writer: AnswerWriter) -> Ending:
         try:
@@ -289,7 +300,7 @@ class Runner:
             observation.LEASES_LOST.inc()
             log.warning("lease-lost", generation=writer.live.live)
             return
-        await self.bus.drop(writer.live.live)
+        await self.bus.drop(writer.live.live, writer.live.attempt)
         status = MESSAGE_STATUS[GenerationState(ending.state)]
         at = [ending.lease.attempt, *writer.live.position]
         event = {"type": "ended", "status": str(status), "message": str(ending.message_id), "at": at}

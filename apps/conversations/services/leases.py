@@ -80,19 +80,25 @@ def claim(*, owner: str, limit: int) -> list[Generation]:
     return sorted(found, key=lambda one: (one.queued_at, one.rank))
 
 
-def renew(ids: Collection[UUID], *, owner: str, pulse: Pulse | None = None) -> list[UUID]:
-    """Renew the leases of what a runner has in hand, and tell which of them were asked to stop.
+def renew(ids: Collection[UUID], *, owner: str, pulse: Pulse | None = None) -> tuple[list[UUID], list[UUID]]:
+    """Renew the leases of what a runner has in hand.
 
-    Effects: two statements; a third, in one transaction with the first, where the runner also says that it lives.
+    Shape: which of them were asked to stop, and which are not its own any more: over by now, or taken away.
+    Effects: two statements, a third where one is lost; one more, in one transaction with the first, where the runner
+        also says that it lives.
     """
     mine = Generation.objects.filter(pk__in=ids, lease_owner=owner, state=GenerationState.RUNNING)
     if pulse is None:
-        mine.update(lease_until=_lease_end())
+        renewed = mine.update(lease_until=_lease_end())
     else:
         with transaction.atomic():
-            mine.update(lease_until=_lease_end())
+            renewed = mine.update(lease_until=_lease_end())
             runners.note(pulse)
-    return list(mine.filter(stop_requested_at__isnull=False).values_list("pk", flat=True))
+    stops = list(mine.filter(stop_requested_at__isnull=False).values_list("pk", flat=True))
+    if renewed == len(ids):
+        return stops, []
+    held = set(mine.values_list("pk", flat=True))
+    return stops, [pk for pk in ids if pk not in held]
 
 
 # Kept once a second for every running answer, so written out: building the query anew cost more than running it.

@@ -9,6 +9,7 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable
+from itertools import count
 from typing import Any, Protocol
 
 from tests.upstream import texts
@@ -16,6 +17,7 @@ from tests.upstream.recorded import DELTAS
 
 FAST = 0.002  # seconds between chunks
 SLOW = 0.05
+_CALLS = count(1)
 
 
 class Stream(Protocol):
@@ -110,17 +112,38 @@ async def gate(stream: Stream) -> None:
 
 
 async def recorded(stream: Stream) -> None:
-    """Play the recorded answer; a question with "hold 17" in it waits after 17 deltas for POST /__release."""
-    asked = re.search(r"hold (\d+)", str(stream.body["messages"][-1]["content"]))
+    """Play the recorded answer; a question with "hold 17" in it waits after 17 deltas for POST /__release.
+
+    Asked to go on, it says what is missing of the text that it is shown.
+    """
+    *_, before, last = [{}, *stream.body["messages"]]
+    asked = re.search(r"hold (\d+)", last["content"])
     hold = int(asked[1]) if asked else None
+    said = len(before["content"]) if before.get("role") == "assistant" and not asked else 0
     await stream.delta(role="assistant", content="")
     for number, (kind, text) in enumerate(DELTAS):
         if number == hold:
             await stream.released()
+        if said > 0:
+            said -= len(text) if kind == "text" else 0
+            continue
         await stream.delta(**{"reasoning_content" if kind == "reasoning" else "content": text})
         await asyncio.sleep(FAST)
     if hold == len(DELTAS):
         await stream.released()
+    await stream.finish()
+
+
+async def counted(stream: Stream) -> None:
+    """Say which call of this model it is, word by word, so that no two answers have a word in common; holds as `recorded`."""
+    call = next(_CALLS)
+    asked = re.search(r"hold (\d+)", str(stream.body["messages"][-1]["content"]))
+    await stream.delta(role="assistant", content="")
+    for number in range(60):
+        if asked and number == int(asked[1]):
+            await stream.released()
+        await stream.delta(content=f"{call}.{number} ")
+        await asyncio.sleep(FAST)
     await stream.finish()
 
 
@@ -276,6 +299,7 @@ SCRIPTS: dict[str, Script] = {
     "fake-gate": gate,
     "fake-patient": patient,
     "fake-recorded": recorded,
+    "fake-counted": counted,
     "fake-silent": silent,
     "fake-stall": stall,
     "fake-endless": endless,

@@ -53,9 +53,21 @@ def _scaled(
     yield from _made(Installation(folder, upstream=provider.url, postgres=own_postgres, redis=own_redis))
 
 
-def _made(installation: Installation) -> Iterator[Installation]:
+@pytest.fixture(scope="session")
+def _impatient(
+    _embedded: Installation, provider: RunningUpstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installation]:
+    settings = {"DJANGO_SETTINGS_MODULE": "tests.process.impatient"}
+    installation = Installation(tmp_path_factory.mktemp("impatient"), upstream=provider.url, **settings)
+    yield from _made(installation, copy_of=_embedded)
+
+
+def _made(installation: Installation, *, copy_of: Installation | None = None) -> Iterator[Installation]:
     try:
-        installation.make_database()
+        if copy_of is not None:
+            installation.copied_from(copy_of)
+        else:
+            installation.make_database()
         yield installation
         # Whatever the tests did to it: once it runs again and has ended what was cut, all is in order.
         installation.start_all()
@@ -63,6 +75,13 @@ def _made(installation: Installation) -> Iterator[Installation]:
         assert installation.problems() == []
     finally:
         installation.stop_all(signal.SIGKILL)
+
+
+@pytest.fixture
+def impatient(_impatient: Installation) -> Installation:
+    """Bough in one process that waits two seconds for a lock or a delta and five for a first one, running."""
+    _impatient.start_all()
+    return _impatient
 
 
 @pytest.fixture

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -61,9 +63,13 @@ class Installation(Server):
     def copied_from(self, made: Installation) -> None:
         """Take everything from an installation that was made, in place of making it again."""
         self.people = made.people
-        shutil.copytree(made.data, self.data, dirs_exist_ok=True)
+        shutil.copytree(made.data, self.data, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.sqlite3*", "*.log"))
         if self.postgres is not None:
             self.postgres.query(f"CREATE DATABASE {self.database} TEMPLATE {made.database}")
+        else:
+            # It may be in use, and half of it in its log.
+            with made.sqlite() as theirs, self.sqlite() as ours:
+                theirs.backup(ours)
 
     def person(self, number: int = 0) -> Person:
         """Give one of the people, to be used as an async context."""
@@ -112,12 +118,13 @@ class Installation(Server):
         """Run one reading statement on the database, beside everything that runs."""
         if self.postgres is not None:
             return self.postgres.query(statement, self.database)
-        import sqlite3
+        with self.sqlite() as connection:
+            return connection.execute(statement).fetchall()
 
-        with sqlite3.connect(f"file:{self.data / 'bough.sqlite3'}?mode=ro", uri=True) as connection:
-            found = connection.execute(statement).fetchall()
-        connection.close()
-        return found
+    def sqlite(self) -> contextlib.closing[sqlite3.Connection]:
+        """Open the database as another process does."""
+        path = self.data / "bough.sqlite3"
+        return contextlib.closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False))
 
     def until_idle(self, patience: float = PATIENCE) -> float:
         """Wait until no generation is queued or running; gives the seconds."""

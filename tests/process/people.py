@@ -73,7 +73,11 @@ class Person:
 
     async def post(self, path: str, form: Mapping[str, str]) -> Reply:
         """Send a form as the page's script does."""
-        headers = {**self._session, "HX-Request": "true"}
+        return await self.submit(path, form, **{"HX-Request": "true"})
+
+    async def submit(self, path: str, form: Mapping[str, str], **further: str) -> Reply:
+        """Send a form as a browser without scripts does."""
+        headers = {**self._session, **further}
         async with self._http.post(f"{self.url}{path}", data=form, headers=headers, allow_redirects=False) as response:
             return Reply(response.status, await response.text(), response.headers)
 
@@ -237,6 +241,7 @@ class StreamReader(Reader):
 
     last = ""
     attempt = ""
+    error: dict[str, str] | None = None
 
     async def _connect(self) -> None:
         path = f"/chats/{self.sent.chat}/stream?generationId={self.sent.generation}"
@@ -261,6 +266,8 @@ class StreamReader(Reader):
         if event.name in ("delta", "reasoning", "tool") and attempt != self.attempt:
             self.parts, self.attempt = {}, attempt
         self.parts = texts_of([event], self.parts)
+        if event.name == "error":
+            self.error = event.data
         if event.name == "end":
             self.status = event.data["status"]
         self.last = event.id
@@ -283,6 +290,7 @@ class PollReader(Reader):
                 self._show(text)
                 if status == 286:
                     self.status = status_of(text)
+                    self.news()
                     return
             await asyncio.sleep(1.0)
 

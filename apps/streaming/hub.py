@@ -151,9 +151,9 @@ class Hub:
         room = self._rooms.get(topic)
         if room is None:
             self._topics.want(topic)
-            room = self._rooms[topic] = Room(
-                answer.generation_id, answer.message_id, answer.attempt, self._sources, opened_at=self.now()
-            )
+            names = (answer.generation_id, answer.message_id, answer.attempt)
+            room = Room(*names, self._sources, opened_at=self.now(), is_new=answer.is_new)
+            self._rooms[topic] = room
         return room
 
     def leave(self, seat: Seat) -> None:
@@ -211,7 +211,9 @@ class Hub:
                 self._spawn(socket.expel(frames.SLOW))
             elif event["type"] == "messages" and event["conversation"] == socket.conversation_id:
                 answers = event.get("answers", ())
-                socket.follow([ActiveAnswer(answer["generation"], answer["message"]) for answer in answers])
+                socket.follow(
+                    [ActiveAnswer(one["generation"], one["message"], is_new=one.get("new", False)) for one in answers]
+                )
 
     def _tell_delay(self, sockets: Sequence[Socket]) -> None:
         frame = frames.delayed(self._delayed)
@@ -231,8 +233,8 @@ class Hub:
             if self._delayed == self._bus.connected:
                 self._delayed = not self._delayed
                 self._tell_delay(self._sockets())
-            if self._delayed:
-                for room in self._rooms.values():
+            for room in self._rooms.values():
+                if self._delayed or room.is_unheard:
                     room.doubt()
             if now >= self._reread_at or any(room.seems_queued(now) for room in self._rooms.values()):
                 self._reread_at = now + self.pace.reread

@@ -20,6 +20,9 @@ MISSED = 600
 
 # Seconds between readings of a source that lags, doubled each time up to the last.
 RETRY = 0.05
+# Seconds until an answer is looked for that was begun a moment ago, and of which nothing is heard.
+FIRST_LOOK = 1.0
+NOTHING_YET = Snapshot(1, ())
 SLOWEST_RETRY = 1.0
 
 
@@ -27,11 +30,27 @@ class Follower:
     """Keep a Reader in step with the bus, and with the row where the bus knows less.
 
     Feed it the events of the live topic, subscribed to before the first `read`; whenever it is stale, await `read`.
+    One that `is_new`, begun a moment ago, has nothing in its row: if nothing is heard of it for a second, doubt it.
     """
 
-    __slots__ = ("_asked", "_bus", "_doubt", "_live", "_load_row", "_missed", "_over", "ended", "facts", "reader")
+    __slots__ = (
+        "_asked",
+        "_bus",
+        "_doubt",
+        "_live",
+        "_load_row",
+        "_missed",
+        "_over",
+        "ended",
+        "facts",
+        "is_new",
+        "reader",
+    )
 
-    def __init__(self, bus: Bus, live: str, load_row: Callable[[str], Awaitable[Snapshot | None]]) -> None:
+    def __init__(
+        self, bus: Bus, live: str, load_row: Callable[[str], Awaitable[Snapshot | None]], *, is_new: bool = False
+    ) -> None:
+        self.is_new = is_new
         self.reader = Reader()
         self.ended: str | None = None
         self.facts: Mapping[str, Any] | None = None
@@ -55,6 +74,7 @@ class Follower:
 
     def hear(self, event: Event) -> None:
         """Take in an event of the live topic."""
+        self.is_new = False
         match event["type"]:
             case "delta":
                 self._hear_delta(event["delta"])
@@ -71,7 +91,7 @@ class Follower:
 
     def doubt(self) -> None:
         """Have the row read next, in place of what the bus holds."""
-        self._asked = self._doubt = True
+        self.is_new, self._asked, self._doubt = False, True, True
 
     async def read(self) -> None:
         """Load the newest snapshot, then what came while it was read.
@@ -95,6 +115,8 @@ class Follower:
 
     async def _snapshot(self, over: str | None, doubt: bool) -> Snapshot | None:
         snapshot = None if doubt else await self._bus.snapshot(self._live)
+        if snapshot is None and self.is_new and self._bus.connected:
+            return NOTHING_YET
         if snapshot is None or (snapshot.ended and over is None):
             # The bus marks an end but not how it ended; the row knows.
             return await self._load_row(self._live)
@@ -129,6 +151,7 @@ async def follow(
     load_row: Callable[[str], Awaitable[Snapshot | None]],
     quiet: float = 10.0,
     keepalive: bool = False,
+    is_new: bool = False,
     over: bool = False,
 ) -> AsyncGenerator[Delta | End, None]:
     """Yield an answer from a position on: deltas without gap or repeat, then one End.
@@ -136,11 +159,12 @@ async def follow(
     Shape: what waits comes as one delta for each part. A new attempt begins again at (0, 0); so does the current one
     if start_attempt names another. With keepalive, each `quiet` seconds of silence yield an empty delta. `over`: the row
     has ended, so it is read first: the bus never hears of the end of an answer whose writer is gone.
-    Units: after `quiet` seconds of silence the row is read, so that a lost end heals; after one while the bus is away.
+    Units: after `quiet` seconds of silence the row is read, so that a lost end heals; after one while the bus is away, or
+        for an answer that `is_new`.
     Raises: what load_row raises.
     Effects: holds a subscription until it is closed: leave it early only through contextlib.aclosing.
     """
-    follower = Follower(bus, live, load_row)
+    follower = Follower(bus, live, load_row, is_new=is_new)
     if over:
         follower.doubt()
     reader = follower.reader
@@ -164,7 +188,8 @@ async def follow(
                 events = await subscription.take(0)
             else:
                 lag = RETRY
-                events = await subscription.take(quiet if bus.connected else min(quiet, 1.0))
+                is_quick = follower.is_new or not bus.connected
+                events = await subscription.take(min(quiet, FIRST_LOOK) if is_quick else quiet)
                 if not events:
                     follower.doubt()
                     if keepalive:

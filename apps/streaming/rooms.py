@@ -83,7 +83,14 @@ class Room:
     """Follow one generation on the bus and keep its views for every seat."""
 
     def __init__(
-        self, generation_id: str, message_id: str, attempt: int, sources: Sources, *, opened_at: float = 0.0
+        self,
+        generation_id: str,
+        message_id: str,
+        attempt: int,
+        sources: Sources,
+        *,
+        opened_at: float = 0.0,
+        is_new: bool = False,
     ) -> None:
         self.generation_id = generation_id
         self.message_id = message_id
@@ -97,7 +104,7 @@ class Room:
         self._opened_at = opened_at
         self._begun = False
         self._loop = asyncio.get_running_loop()
-        self._follower = Follower(sources.bus, generation_id, sources.load_row)
+        self._follower = Follower(sources.bus, generation_id, sources.load_row, is_new=is_new)
         self._follower.reader.load(Snapshot(attempt, ()))
         self._fed = (0, 0)
         self._timer: asyncio.Handle | None = None
@@ -130,6 +137,11 @@ class Room:
             self._begin()
         elif self.seems_queued(now) and not self.doing.word:
             self._tell(Doing(WAITING))
+
+    @property
+    def is_unheard(self) -> bool:
+        """Tell whether nothing was heard yet of an answer that was new."""
+        return self._follower.is_new
 
     def doubt(self) -> None:
         """Compare with the row: the bus may have lost something, the end above all."""

@@ -20,12 +20,13 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ActiveAnswer:
-    """Name a generation that is queued or running, and the message it writes."""
+    """Name a generation that is queued or running, and the message it writes; `is_new` if that has no text before it."""
 
     generation_id: str
     message_id: str
     attempt: int = 0
     queued: bool = False
+    is_new: bool = False
 
 
 class Host(Protocol):

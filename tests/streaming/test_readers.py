@@ -282,3 +282,53 @@ async def test_random_streams_losses_and_reconnections_give_each_client_the_writ
         *texts, _ = await asyncio.gather(read(), read(), read(), write())
     assert texts == [{i: part.text for i, part in enumerate(writer.answer.parts)}] * 3
     assert isinstance(writer.answer.parts[0], PartText)
+
+
+# --- answers that were begun a moment ago ----------------------------------------------------------------------------
+
+
+async def test_a_new_answer_is_read_from_its_first_word_without_its_row():
+    writer = Writer()
+    stream = writer.follow(is_new=True)
+    first = asyncio.create_task(following(stream))
+    await asyncio.sleep(0)
+    await writer.bus.open("g", 1, ())
+    await writer.say("Once")
+    assert (await first).text == "Once"
+    await writer.say(" upon")
+    writer.row = None
+    place = [writer.answer.attempt, *writer.answer.position]
+    event = {"type": "ended", "status": "complete", "message": "m", "at": place, "facts": {"leaf": "m"}}
+    writer.bus.publish(live_topic("g"), event)
+    deltas, end = await whole(stream)
+    assert (joined(deltas, (0, 4)), end) == ({0: " upon"}, End("complete", {"leaf": "m"}))
+    assert writer.row_reads == 0
+
+
+async def test_a_new_answer_of_which_nothing_is_heard_is_looked_for():
+    writer = Writer()
+    writer.row = Snapshot(1, (), True, "stopped")
+    assert await whole(writer.follow(is_new=True)) == ([], End("stopped"))
+    assert writer.row_reads == 1
+
+
+async def test_a_new_answer_is_read_from_its_row_while_the_bus_is_away():
+    writer = Writer()
+    writer.row = Snapshot(1, (PartText("text", "Kept"),), True, "complete")
+    writer.bus.away = True
+    deltas, end = await whole(writer.follow(is_new=True))
+    assert (joined(deltas), end.status) == ({0: "Kept"}, "complete")
+
+
+async def test_an_end_beyond_what_was_heard_is_read_up_to():
+    writer = Writer()
+    await writer.say("One")
+    stream = writer.follow()
+    assert (await following(stream)).text == "One"
+    writer.bus.deaf = True
+    await writer.say(" lost")
+    writer.bus.deaf = False
+    place = [1, *writer.answer.position]
+    writer.bus.publish(live_topic("g"), {"type": "ended", "status": "complete", "message": "m", "at": place})
+    deltas, end = await whole(stream)
+    assert (joined(deltas, (0, 3)), end.status) == ({0: " lost"}, "complete")

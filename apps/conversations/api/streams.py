@@ -90,7 +90,8 @@ def started_response(
         if continues:
             parts = sent.answers[0].parts
             position = Position(position.live, None, len(parts) - 1, len(parts[-1].get("text", "")))
-        return event_stream(generation, position, pass_of(request), question=question, skips=continues)
+        is_new = not continues and not sent.replayed
+        return event_stream(generation, position, pass_of(request), question=question, skips=continues, is_new=is_new)
     started = Started(
         user_message_id=question,
         message_ids=[answer.pk for answer in sent.answers],
@@ -103,12 +104,18 @@ def started_response(
 
 
 def event_stream(
-    generation: Generation, position: Position, held: Pass, *, question: UUID | None = None, skips: bool = False
+    generation: Generation,
+    position: Position,
+    held: Pass,
+    *,
+    question: UUID | None = None,
+    skips: bool = False,
+    is_new: bool = False,
 ) -> StreamingHttpResponse:
     """Follow a generation that the caller may read, from a position on, for as long as the pass counts."""
     start = StreamStart(generation_id=generation.pk, message_id=generation.message_id, user_message_id=question)
     response = StreamingHttpResponse(
-        _events(position, start, held, skips=skips, over=not generation.is_active),
+        _events(position, start, held, skips=skips, is_new=is_new, over=not generation.is_active),
         content_type="text/event-stream; charset=utf-8",
     )
     response["Cache-Control"] = "no-store"
@@ -117,14 +124,14 @@ def event_stream(
 
 
 async def _events(
-    position: Position, start: StreamStart, held: Pass, *, skips: bool, over: bool
+    position: Position, start: StreamStart, held: Pass, *, skips: bool, is_new: bool, over: bool
 ) -> AsyncIterator[bytes]:
     """Yield the stream's bytes; `skips`: what lies before the position is never sent, also when an attempt begins again."""
     begin, end = position, End("")
     yield named_event("start", position, start.model_dump(by_alias=True, exclude_none=True))
     try:
         async with (
-            aclosing(_follow(position, over=over)) as followed,
+            aclosing(_follow(position, is_new=is_new, over=over)) as followed,
             aclosing(_while_allowed(followed, held)) as items,
         ):
             async for item in items:
@@ -145,7 +152,7 @@ async def _events(
         say("stream-cut", generation=position.live, error=type(error).__name__)
 
 
-def _follow(position: Position, *, over: bool) -> AsyncGenerator[Delta | End, None]:
+def _follow(position: Position, *, is_new: bool, over: bool) -> AsyncGenerator[Delta | End, None]:
     items = follow(
         live.bus(),
         position.live,
@@ -155,6 +162,7 @@ def _follow(position: Position, *, over: bool) -> AsyncGenerator[Delta | End, No
         load_row=_load_row,
         quiet=COMMENT_SECONDS,
         keepalive=True,
+        is_new=is_new,
         over=over,
     )
     # A generator, which its signature hides: closing it lets go of the subscription at once.

@@ -106,9 +106,15 @@ def publish_messages(
             "conversation": str(conversation.pk),
             "leaf": str(conversation.active_leaf_id) if conversation.active_leaf_id else None,
             "ids": [str(pk) for pk in ids],
-            "answers": [{"generation": str(g.pk), "message": str(g.message_id)} for g in generations],
+            "answers": [_answer(generation) for generation in generations],
         },
     )
+
+
+def _answer(generation: Generation) -> dict[str, Any]:
+    """Name an answer that begins; a `new` one has no text yet that readers would have to look up."""
+    is_new = not generation.request.get("continuation")
+    return {"generation": str(generation.pk), "message": str(generation.message_id), "new": is_new}
 
 
 def ring(generation: Generation) -> None:

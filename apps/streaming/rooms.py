@@ -19,8 +19,9 @@ from apps.streaming.readers import SLOWEST_RETRY, Follower
 
 log = get_logger(__name__)
 
-# Settled HTML in one frame; only an answer of book length passes it, and goes on in the next frame.
-FRAME_CHARS = 1_000_000
+# Settled HTML in one frame; only a very long answer passes it, and goes on in the next frame. As a frame waits for a
+# slow reader it takes up to five bytes a character.
+FRAME_CHARS = 400_000
 
 WAITING = "waiting"
 

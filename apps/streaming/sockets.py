@@ -17,6 +17,9 @@ from apps.streaming.rooms import Pace, Room, Seat
 
 log = get_logger(__name__)
 
+# What a waiting event takes beside its characters. Units: bytes.
+EVENT_COST = 500
+
 
 @dataclass(frozen=True, slots=True)
 class ActiveAnswer:
@@ -70,7 +73,7 @@ class Socket:
         self._numbers = 0
         self._dirty: dict[Seat, None] = {}
         self._events: deque[tuple[Frame, int]] = deque([(frames.hello(), 0)])
-        self._events_size = 0
+        self._events_size = EVENT_COST
         self._n = 0
         self._unacked: deque[int] = deque()
         self._unacked_size = 0
@@ -126,7 +129,7 @@ class Socket:
         Units: size in characters of JSON.
         """
         self._events.append((event, size))
-        self._events_size += size
+        self._events_size += size + EVENT_COST
         self._wake()
         return self._events_size <= self._host.pace.backlog
 
@@ -179,7 +182,7 @@ class Socket:
     def _next(self) -> Frame | None:
         if self._events:
             event, size = self._events.popleft()
-            self._events_size -= size
+            self._events_size -= size + EVENT_COST
             return self._number(dict(event), size)
         while self._dirty:
             seat = next(iter(self._dirty))

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 from django.contrib.sessions.backends.base import SessionBase
@@ -100,6 +101,16 @@ async def test_an_answer_begun_elsewhere_is_followed_without_asking(tab, runner,
     told = await frame(socket, "messages")
     assert told["ids"] == [str(second.user_message.pk), str(second.answers[0].pk)]
     assert (await frame(socket, "ended"))["m"] == str(second.answers[0].pk)
+
+
+async def test_an_answer_that_no_runner_takes_up_is_said_to_wait(tab, user):
+    hub = (await process.here()).hub
+    hub.pace = replace(hub.pace, tick=0.01, patience=0.0)
+    hub._sources = replace(hub._sources, pace=hub.pace)
+    sent = await send(user)
+    socket = await tab()
+    await socket.send_to(json.dumps({"type": "watch", "conversation": str(sent.conversation.pk)}))
+    assert (await frame(socket, "status"))["word"] == "waiting"
 
 
 async def test_a_strangers_conversation_is_gone_and_so_is_nothing(tab, stranger, user):

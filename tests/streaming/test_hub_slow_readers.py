@@ -130,9 +130,9 @@ async def test_an_answer_of_book_length_comes_in_several_frames(monkeypatch):
 
 
 async def test_an_acknowledgement_counts_even_where_it_makes_no_room():
-    async with world(stall=60.0, backlog=1000) as here:
+    async with world(stall=60.0, backlog=1500) as here:
         page, socket = await here.open_page(acknowledges=False)
-        for size in (10, 600, 600, 10):
+        for size in (10, 900, 900, 10):
             here.bus.publish(user_topic("u"), {"type": "notice", "text": "x" * size})
             await here.tick()
         assert len(page.frames) == 4

@@ -34,8 +34,8 @@ MANY_BYTES = "żółw, Ünïcödé, Ελληνικά, кириллица, 木の
 
 HUGE = "x" * 300_000
 
-# 190 kB of code: coloured, it is ten times as long.
-PLENTY = ("```python\n" + "x = [1, 'a', None]\n" * 780 + "```\n\n") * 13
+# 190 kB of code: coloured, it is five times as long. One character makes Python keep four bytes for each.
+PLENTY = ("```python\n" + "x = [1, 'a', None]\n" * 780 + "# 🌳\n```\n\n") * 13
 
 
 WISH = re.compile(r"\b(canary-\w+)(?: (\d+) pieces)?(?: of (\d+) ms)?")

@@ -80,11 +80,13 @@ class SocketProtocol(WebSocketProtocol):
         # The system's own buffer would grow to megabytes for whoever reads nothing.
         self.transport.getHandle().setsockopt(SOL_SOCKET, SO_SNDBUF, SYSTEM_BUFFER)
 
-    def sendMessage(self, payload: bytes, isBinary: bool = False) -> Any:
-        """Send a frame of any size: autobahn would hold what we send to the bounds of what we take."""
-        if self.state != self.STATE_OPEN:
-            return super().sendMessage(payload, isBinary)  # which says so
-        return self.sendFrame(opcode=2 if isBinary else 1, payload=payload)
+    def sendMessage(self, payload: bytes, isBinary: bool = False) -> None:
+        """Send a frame of any size: autobahn would hold what we send to the bounds of what we take.
+
+        What comes after the closing has begun is dropped, as after its end: the application hears of it in a moment.
+        """
+        if self.state == self.STATE_OPEN:
+            self.sendFrame(opcode=2 if isBinary else 1, payload=payload)
 
     def serverClose(self, code: int | None = None) -> None:
         """Close with a code, also with one for servers (1011, 1012): autobahn refuses them to programs."""

@@ -149,7 +149,7 @@ def pooled(database: dict[str, Any]) -> dict[str, Any]:
 
 
 # --- storage -------------------------------------------------------------------------------------------------
-DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'bough.sqlite3'}")}
+DATABASES = {"default": env.db_url_config(secret("DATABASE_URL") or f"sqlite:///{DATA_DIR / 'bough.sqlite3'}")}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # IMMEDIATE and WAL: without them two writers meet "database is locked"; FULL: a commit survives a power cut.
     DATABASES["default"]["ENGINE"] = "apps.core.sqlite"
@@ -304,7 +304,7 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = True
-vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
+vars().update(env.email_url_config(secret("EMAIL_URL", "consolemail://")))
 # Opens /metrics; without it private addresses may look.
 METRICS_TOKEN = secret("BOUGH_METRICS_TOKEN")
 if 0 < len(METRICS_TOKEN) < 16:

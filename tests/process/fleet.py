@@ -39,6 +39,7 @@ class Nginx:
         text = CONFIGURATION.read_text().replace("listen 8080;", f"listen 127.0.0.1:{port};")
         for number, web in enumerate(webs, 1):
             text = text.replace(f"server web-{number}:8000", f"server 127.0.0.1:{web}")
+        text = text.replace("root /data;", f"root {folder};")
         names = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         places = "".join(f"    {name}_temp_path {folder / name};\n" for name in names)
         (folder / "nginx.conf").write_text(text.replace("http {\n", f"http {{\n{places}", 1))

@@ -52,12 +52,20 @@ def has(reader: Reader, place: int) -> bool:
 
 
 async def reader_through(
-    stack: AsyncExitStack, installation: Installation, line: Line, kind: type[Reader], sent: Sent
+    stack: AsyncExitStack,
+    installation: Installation,
+    line: Line,
+    kind: type[Reader],
+    sent: Sent,
+    *,
+    who: int = 0,
+    **fields: str,
 ) -> Reader:
-    """Begin to read an answer over a line."""
-    person = await stack.enter_async_context(installation.person())
+    """Have one of the people begin to read an answer over a line; fields of the reader are set first."""
+    person = await stack.enter_async_context(installation.person(who))
     person.url = (await stack.enter_async_context(line)).url
     reader = kind(person, sent)
+    vars(reader).update(fields)
     stack.push_async_callback(reader.leave)
     return reader.start()
 

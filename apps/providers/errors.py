@@ -89,6 +89,5 @@ def sentence(kind: ErrorKind, *, name: str, model: str = "") -> str:
 def cut_off(*, name: str, has_begun: bool) -> ProviderError:
     """Say that the connection broke; once the answer has begun, asking again would pay for it twice."""
     if has_begun:
-        words = "The connection to the model broke. The text so far is kept."
-        return ProviderError(ErrorKind.CUT_OFF, words, retryable=False)
+        return ProviderError(ErrorKind.CUT_OFF, "The connection to the model broke.", retryable=False)
     return ProviderError(ErrorKind.CUT_OFF, sentence(ErrorKind.CUT_OFF, name=name))

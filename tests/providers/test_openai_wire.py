@@ -196,7 +196,7 @@ async def test_a_reset_amid_the_answer_keeps_the_text_and_is_not_retried(provide
     heard = await listen(provider, "fake-reset")
     assert BEGINNING.startswith(heard.text)
     assert (heard.error.kind, heard.error.retryable) == (ErrorKind.CUT_OFF, False)
-    assert heard.error.message == "The connection to the model broke. The text so far is kept."
+    assert heard.error.message == "The connection to the model broke."
 
 
 async def test_an_end_without_finish_reason_is_left_to_the_caller_to_see(provider):

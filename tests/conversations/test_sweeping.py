@@ -90,6 +90,12 @@ def test_without_redis_the_row_decides(user, redis_server, settings):  # noqa: F
     assert Message.objects.get(pk=generation.message_id).text == "Kept"
 
 
+def test_a_lease_longer_than_any_is_swept_for_its_clock_was_set_back(user):
+    generation = left_behind(user, text="Once", past=-HOUR)
+    assert generations.sweep() == 1
+    assert Message.objects.get(pk=generation.message_id).status == MessageStatus.INTERRUPTED
+
+
 async def test_after_an_outage_writers_get_a_lease_to_come_back(user):
     def find_it_away():
         raise OperationalError("away")

@@ -33,6 +33,12 @@ class Watched:
         """Wait until each reader shows so much more than now."""
         await asyncio.gather(*(reader.more(characters) for reader in self.readers))
 
+    async def any_end(self, *statuses: str) -> str:
+        """Wait until the stream has told the end, and give its status, which is one of these."""
+        status = await self.readers[0].ended()
+        assert status in statuses
+        return status
+
     async def all_end(self, status: str, patience: float = PATIENCE, *, may_lack: bool = False) -> str:
         """Wait for the end: all saw the status and the text of the row, which is what was said, or its beginning.
 

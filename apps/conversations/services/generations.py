@@ -39,6 +39,8 @@ from apps.streaming.answers import PartText
 MAX_ATTEMPTS = 3
 # Whoever has not renewed a lease for so long is dead, whatever became of the database in between.
 LONGEST_OUTAGE = timedelta(minutes=10)
+# No lease is taken for as long, whatever an operator sets.
+LONGEST_LEASE = timedelta(minutes=10)
 RESTARTED = ("restarted", "The server restarted. The text so far is kept.")
 # How long a send waits for an answer that is being stopped: a runner acts within 100 ms as a rule.
 STOPPING_SECONDS = 1.5
@@ -225,7 +227,7 @@ def count_dead() -> int:
 def _dead_ones(
     conversation_id: UUID | None, owners: Sequence[str]
 ) -> tuple[QuerySet[Generation], list[tuple[UUID, UUID]]]:
-    dead = Q(lease_owner__in=owners) if owners else Q(lease_until__lt=Now())
+    dead = Q(lease_owner__in=owners) if owners else _lapsed()
     found = Generation.objects.filter(dead, state=GenerationState.RUNNING).exclude(pk__in=tuple(_in_hand))
     if conversation_id is not None:
         found = found.filter(conversation_id=conversation_id)
@@ -339,7 +341,12 @@ def _end_without_runner(
 
 
 def _dead() -> Exists:
-    return Exists(Generation.objects.filter(pk=OuterRef("pk"), state=GenerationState.RUNNING, lease_until__lt=Now()))
+    return Exists(Generation.objects.filter(_lapsed(), pk=OuterRef("pk"), state=GenerationState.RUNNING))
+
+
+def _lapsed() -> Q:
+    """Tell a lease that ran out, or that is longer than any: its clock was set back since, and its holder is silent."""
+    return Q(lease_until__lt=Now()) | Q(lease_until__gt=Now() + LONGEST_LEASE)
 
 
 def _longer(parts: list[dict[str, Any]], said: Sequence[PartText]) -> list[dict[str, Any]]:

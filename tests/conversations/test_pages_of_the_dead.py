@@ -15,7 +15,7 @@ def dead(user):
     """An answer with some text, whose runner is gone and whose lease has run out."""
     sent = messages.send(user=user, conversation_id=None, content="Trees?", model="scripted/model")
     [generation] = leases.claim(owner="elsewhere:1:a", limit=1)
-    past = timezone.now() - timedelta(minutes=1)
+    past = timezone.now() - timedelta(hours=1)
     Generation.objects.filter(pk=generation.pk).update(lease_until=past, first_delta_at=past)
     Message.objects.filter(pk=sent.answers[0].pk).update(parts=[{"type": "text", "text": "Oaks and"}])
     return sent.answers[0]

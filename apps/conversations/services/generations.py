@@ -233,7 +233,7 @@ def _dead_ones(
         found = found.filter(conversation_id=conversation_id)
     ids = list(found.values_list("pk", "conversation_id"))
     if ids and not owners and _was_just_away():
-        found = found.filter(lease_until__lt=Now() - LONGEST_OUTAGE)
+        found = found.filter(_lapsed(LONGEST_OUTAGE))
         ids = list(found.values_list("pk", "conversation_id"))
     return found, ids
 
@@ -344,9 +344,9 @@ def _dead() -> Exists:
     return Exists(Generation.objects.filter(_lapsed(), pk=OuterRef("pk"), state=GenerationState.RUNNING))
 
 
-def _lapsed() -> Q:
+def _lapsed(since: timedelta = timedelta()) -> Q:
     """Tell a lease that ran out, or that is longer than any: its clock was set back since, and its holder is silent."""
-    return Q(lease_until__lt=Now()) | Q(lease_until__gt=Now() + LONGEST_LEASE)
+    return Q(lease_until__lt=Now() - since) | Q(lease_until__gt=Now() + LONGEST_LEASE)
 
 
 def _longer(parts: list[dict[str, Any]], said: Sequence[PartText]) -> list[dict[str, Any]]:

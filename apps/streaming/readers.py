@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from apps.streaming.answers import Delta, Reader, Snapshot
-from apps.streaming.bus import Bus, Event, live_topic
+from apps.streaming.bus import Bus, Event, Subscription, live_topic
 from apps.streaming.metrics import RESYNCS
 
 # How an answer ends that neither bus nor row knows any more.
@@ -167,8 +167,8 @@ async def follow(
     follower = Follower(bus, live, load_row, is_new=is_new)
     if over:
         follower.doubt()
-    reader = follower.reader
-    position, attempt, lag = (start_part, start_offset), start_attempt, RETRY
+    reader, hearing = follower.reader, _Hearing(bus, follower, quiet)
+    position, attempt = (start_part, start_offset), start_attempt
     async with await bus.subscribe(live_topic(live)) as subscription:
         while True:
             if follower.stale:
@@ -182,17 +182,33 @@ async def follow(
             if follower.ended is not None:
                 yield End(follower.ended, follower.facts)
                 return
-            if follower.lagging:
-                await asyncio.sleep(lag)
-                lag = min(lag * 2, SLOWEST_RETRY)
-                events = await subscription.take(0)
-            else:
-                lag = RETRY
-                is_quick = follower.is_new or not bus.connected
-                events = await subscription.take(min(quiet, FIRST_LOOK) if is_quick else quiet)
-                if not events:
-                    follower.doubt()
-                    if keepalive:
-                        yield Delta(live, attempt, position[0], "text", position[1], "")
-            for _, event in events:
-                follower.hear(event)
+            if not await hearing.wait(subscription) and keepalive:
+                yield Delta(live, attempt, position[0], "text", position[1], "")
+
+
+class _Hearing:
+    """Wait for what comes next, as long as makes sense, and hand it to the follower."""
+
+    def __init__(self, bus: Bus, follower: Follower, quiet: float) -> None:
+        self._bus = bus
+        self._follower = follower
+        self._quiet = quiet
+        self._lag = RETRY
+
+    async def wait(self, subscription: Subscription) -> bool:
+        """Wait; False means that all was silent, and the row is to be read."""
+        follower = self._follower
+        if follower.lagging:
+            await asyncio.sleep(self._lag)
+            self._lag = min(self._lag * 2, SLOWEST_RETRY)
+            events = await subscription.take(0)
+        else:
+            self._lag = RETRY
+            is_quick = follower.is_new or not self._bus.connected
+            events = await subscription.take(min(self._quiet, FIRST_LOOK) if is_quick else self._quiet)
+            if not events:
+                follower.doubt()
+                return False
+        for _, event in events:
+            follower.hear(event)
+        return True

@@ -105,6 +105,7 @@ class Launcher:
         self.announce = announce
         self.server: DrainingServer | None = None
         self.process: WebProcess | None = None
+        self.starting: asyncio.Task[None] | None = None
         self.grace: float | None = None
         self.is_ending = False
         self.failed = False
@@ -144,6 +145,9 @@ class Launcher:
         """Drain the process: answers finish while it serves on, then nobody new comes in, then readers are sent elsewhere."""
         assert self.process is not None
         assert self.server is not None
+        if self.starting is not None:
+            # What begins to run must be there to be drained.
+            await asyncio.wait([self.starting], timeout=REQUEST_SECONDS)
         await self.process.drain(self.grace)
         self.server.close_ports()
         await self.process.close()
@@ -159,7 +163,8 @@ def serve(loop: asyncio.AbstractEventLoop, *, host: str, port: int, announce: Ca
 
     def ready() -> None:
         server.ws_factory.protocol = SocketProtocol
-        asyncio.ensure_future(launcher.start(), loop=loop).add_done_callback(launcher.started)
+        launcher.starting = loop.create_task(launcher.start())
+        launcher.starting.add_done_callback(launcher.started)
 
     def drain() -> None:
         server.drained = defer.Deferred.fromFuture(asyncio.ensure_future(launcher.stop(), loop=loop))
@@ -177,9 +182,10 @@ def serve(loop: asyncio.AbstractEventLoop, *, host: str, port: int, announce: Ca
     # Registered before daphne's own, so that it runs first.
     reactor.addSystemEventTrigger("before", "shutdown", drain)  # type: ignore[attr-defined]
     loop.run_until_complete(launcher.prepare())
-    if launcher.is_ending:
-        loop.run_until_complete(launcher.stop())
-    else:
+    if not launcher.is_ending:
         server.run()
+    if server.drained is None:
+        # A signal came before anybody could, or nobody can come.
+        loop.run_until_complete(launcher.stop())
     if launcher.failed or server.deaf:
         sys.exit(1)

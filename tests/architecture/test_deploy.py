@@ -76,10 +76,12 @@ def test_images_have_plain_names_and_only_the_proxy_is_reached_from_outside():
 
 
 def test_connections_fit_into_postgresql():
+    from apps.core.db import EXECUTOR_THREADS, REQUEST_THREADS
     from config.settings import pooled
 
     (limit,) = re.findall(r"max_connections=(\d+)", SERVICES["postgres"]["command"])
     pool = pooled({})["OPTIONS"]["pool"]["max_size"]
+    assert pool == EXECUTOR_THREADS + REQUEST_THREADS
     # A lock of upkeep has a connection beside its pool; ten are for people and backups.
     assert 2 * pool + 8 + 5 + 1 + 10 <= int(limit)
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import socket
 import time
 from contextlib import suppress
 
 import aiohttp
 import pytest
 
+from tests.browser.server import Server
 from tests.process.people import StreamReader
 from tests.upstream import texts
 
 pytestmark = pytest.mark.slow
-PATIENCE = 20.0
+PATIENCE = 40.0
 BODY = json.dumps({"title": "draining"}).encode()
 
 
@@ -113,3 +115,28 @@ async def test_without_answers_of_its_own_a_web_process_sends_its_readers_away_a
         again.start()
         assert await again.ended() == "complete"
         assert again.text == "".join(texts.canary("canary-drained", 100))
+
+
+def test_a_server_asked_to_end_while_it_starts_ends(tmp_path):
+    """Redis takes the call and says nothing: the server waits for it before it lets anybody in."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(PATIENCE)
+        server = Server(tmp_path)
+        server._environment["REDIS_URL"] = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        server.launch()
+        line, _ = silent.accept()
+        server._process.send_signal(signal.SIGTERM)
+        with line:
+            assert server._process.wait(PATIENCE) == 0, server.log()
+    assert "Traceback" not in server.log()
+
+
+def test_a_server_whose_port_is_taken_says_so_and_nothing_else(tmp_path):
+    server = Server(tmp_path)
+    with socket.create_server(("127.0.0.1", server.port)):
+        server.launch()
+        assert server._process.wait(PATIENCE) == 1
+    assert [line.split(":")[0] for line in server.log().splitlines()] == [
+        "Bough can't listen here",
+        "Choose another port with --port.",
+    ], server.log()

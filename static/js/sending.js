@@ -91,8 +91,9 @@ function refused(form, bubble, text, clientId, reply) {
   const field = box();
   if (field) fill(field, joined(text, field.value));
   settle();
-  // Nobody knows whether an unanswered send arrived: with the same id it can't count twice.
-  setField(form, "client_id", reply.status === 0 && field?.value === text ? clientId : newId());
+  // Nobody knows whether a send arrived that nobody answered, or a proxy (502): with the same id it can't count twice.
+  const unknown = reply.status === 0 || reply.status >= 500;
+  setField(form, "client_id", unknown && field?.value === text ? clientId : newId());
   explain(reply, find("#composer-error"));
   refreshComposer();
   field?.focus();

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser import steps
@@ -72,18 +73,19 @@ def test_a_refused_send_gives_the_text_back_with_a_sentence(page: Page):
     expect(page.locator("article")).to_have_count(0)
 
 
-def test_an_unreachable_server_gives_the_text_back_and_a_second_try_counts_once(page: Page):
+@pytest.mark.parametrize(("proxy_says", "told"), [(None, "Your text is kept"), (502, "Nothing was lost")])
+def test_a_send_whose_answer_got_lost_gives_the_text_back_and_a_second_try_counts_once(page: Page, proxy_says, told):
     first = []
 
     def lose_the_answer(route):
         if first:
             return route.continue_()
         first.append(route.fetch())  # the server has it; the page never hears
-        return route.abort()
+        return route.fulfill(status=proxy_says, body="<h1>Bad gateway</h1>") if proxy_says else route.abort()
 
     page.route("**/send/", lose_the_answer)
     steps.send(page, "Write 11 words")
-    expect(page.locator("#composer-error")).to_contain_text("Your text is kept")
+    expect(page.locator("#composer-error")).to_contain_text(told)
     expect(box(page)).to_have_value("Write 11 words")
 
     box(page).press("Enter")

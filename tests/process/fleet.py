@@ -57,7 +57,9 @@ class Nginx:
         return subprocess.run(self.command("-t"), capture_output=True, text=True, check=True).stderr
 
     def start(self) -> None:
-        """Start it and wait until it listens."""
+        """Start it, unless it runs, and wait until it listens."""
+        if self._process is not None and self._process.poll() is None:
+            return
         self.check()
         with (self.folder / "nginx.log").open("wb") as log:
             self._process = subprocess.Popen(self.command(), stdout=log, stderr=log)
@@ -102,9 +104,10 @@ class Fleet(Installation):
         self._webs: list[subprocess.Popen[bytes] | None] = [None] * webs
 
     def start_all(self) -> None:
-        """Start runners, web processes and nginx."""
-        for number in range(len(self.ports)):
-            self._begin(number)
+        """Start whatever of runners, web processes and nginx does not run."""
+        for number, web in enumerate(self._webs):
+            if web is None or web.poll() is not None:
+                self._begin(number)
         while len(self.runners) < self.wanted_runners:
             self.start_runner()
         for number in range(len(self.ports)):
@@ -122,6 +125,13 @@ class Fleet(Installation):
         self._begin(number)
         self._wait_for(number)
         return status, ended - began, time.monotonic() - ended
+
+    def kill(self, number: int) -> None:
+        """Kill one web process, and leave it dead."""
+        web = self._webs[number]
+        assert web is not None
+        web.kill()
+        web.wait(PATIENCE)
 
     def stop_all(self, how: int = signal.SIGTERM) -> None:
         """End everything."""

@@ -30,8 +30,8 @@ SENDING = 0.1
 BETWEEN = 2.0
 
 
-@pytest.fixture
-def fleet(
+@pytest.fixture(scope="module")
+def made_fleet(
     provider: RunningUpstream,
     own_postgres: PostgresServer,
     own_redis: RedisServer,
@@ -40,10 +40,15 @@ def fleet(
     fleet = Fleet(tmp_path_factory.mktemp("fleet"), upstream=provider.url, postgres=own_postgres, redis=own_redis)
     try:
         fleet.make_database()
-        fleet.start_all()
         yield fleet
     finally:
         fleet.stop_all()
+
+
+@pytest.fixture
+def fleet(made_fleet: Fleet) -> Fleet:
+    made_fleet.start_all()
+    return made_fleet
 
 
 @dataclass
@@ -96,11 +101,11 @@ class Sender:
 
 
 @asynccontextmanager
-async def answers_and_readers(fleet: Fleet) -> AsyncIterator[list[tuple[Sent, str, list[Reader]]]]:
-    """Have twenty people's answers begun, each read by event stream and by a socket."""
+async def answers_and_readers(fleet: Fleet, count: int) -> AsyncIterator[list[tuple[Sent, str, list[Reader]]]]:
+    """Have people's answers begun, each read by event stream and by a socket."""
     async with AsyncExitStack() as stack:
         found = []
-        for number in range(ANSWERS):
+        for number in range(count):
             person = await stack.enter_async_context(fleet.person(number))
             canary = f"canary-rolling{number}"
             sent = await person.send(await person.begin(), f"{canary} of 40 ms", model="openai/fake-patient")
@@ -121,7 +126,7 @@ async def test_two_web_processes_restarted_in_turn_cost_readers_and_senders_noth
     fleet: Fleet, provider: RunningUpstream
 ) -> None:
     provider.reset()
-    async with answers_and_readers(fleet) as answers, fleet.person(ANSWERS) as somebody:
+    async with answers_and_readers(fleet, ANSWERS) as answers, fleet.person(ANSWERS) as somebody:
         sender = Sender(somebody)
         sending = asyncio.ensure_future(sender.send())
         everyone = [reader for _, _, readers in answers for reader in readers]
@@ -149,6 +154,30 @@ async def test_two_web_processes_restarted_in_turn_cost_readers_and_senders_noth
     for sent, canary in sender.sent:
         assert rows[sent.message] == ("complete", "".join(texts.canary(canary, 5)))
     record(restarts, answers, sender)
+
+
+async def test_when_a_web_process_is_killed_its_readers_go_on_at_the_other_one(
+    fleet: Fleet, provider: RunningUpstream
+) -> None:
+    async with answers_and_readers(fleet, 6) as answers:
+        everyone = [reader for _, _, readers in answers for reader in readers]
+        await asyncio.gather(*(reader.until(lambda reader: len(reader.text) > 60) for reader in everyone))
+        await asyncio.to_thread(fleet.kill, 0)
+        await asyncio.gather(*(reader.more() for reader in everyone))
+        provider.release()
+        statuses = await asyncio.gather(*(reader.ended() for reader in everyone))
+        await asyncio.to_thread(fleet.until_idle)
+    cut = [reader for reader in everyone if reader.cuts]
+    assert set(statuses) == {"complete"}
+    assert lost_and_twice(answers, rows_of(fleet)) == (0, 0)
+    assert 0 < len(cut) < len(everyone)
+    record_fault(
+        fault="One of two web processes behind nginx is killed (-9), and stays dead",
+        shape="scaled",
+        reader_saw=f"{len(cut)} of {len(everyone)} readers were cut, and went on at the other one; "
+        f"silent at most {max(reader.longest_silence for reader in cut):.1f} s",
+        database_held=f"{len(answers)} answers, complete",
+    )
 
 
 def lost_and_twice(answers: list[tuple[Sent, str, list[Reader]]], rows: dict[str, tuple[str, str]]) -> tuple[int, int]:

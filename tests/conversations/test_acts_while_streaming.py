@@ -1,12 +1,17 @@
 """What is done to a conversation while an answer streams in it: as the API promises, nothing lost, nothing written afterwards."""
 
 import asyncio
+from itertools import pairwise
+from random import Random
 
 import pytest
 
-from apps.conversations.models import Conversation, Generation, Message, MessageRevision, MessageStatus
+from apps.conversations.models import Conversation, Generation, Message, MessageRevision, MessageStatus, Role
 from apps.conversations.services import branches, conversations, forks
 from apps.core.db import in_db
+from apps.models.services import catalogue
+from apps.providers import registry
+from apps.providers.base import ModelInfo, TextDelta
 from tests.conversations.live_answers import END, hold, send
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sound")]
@@ -191,3 +196,75 @@ async def test_a_fork_at_the_question_is_answered_beside_it(held, calls, user, s
     _, page = await calls.call("GET", f"/chats/{fork.pk}/messages")
     assert page["messages"][-1]["content"] == "In the fork."
     await goes_on(held)
+
+
+class Dripping:
+    """A provider that says its words one by one, with a pause between."""
+
+    slug, name = "dripping", "Dripping"
+    words = tuple(f"word{number} " for number in range(30))
+
+    async def stream(self, request):
+        for word in self.words:
+            yield TextDelta(word)
+            await asyncio.sleep(0.002)
+        yield END
+
+    async def list_models(self):
+        return [ModelInfo("model", "Model")]
+
+    async def aclose(self):
+        """Nothing is open."""
+
+
+@pytest.fixture
+async def dripping():
+    with registry.installed(Dripping()):
+        await in_db(catalogue.forget)
+        yield
+    await in_db(catalogue.forget)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_storm_of_acts_over_streaming_answers_breaks_nothing(dripping, chat, runner, calls, bus, seed):
+    chance = Random(seed)
+    where = f"/chats/{chat.pk}"
+
+    async def act():
+        _, page = await calls.call("GET", f"{where}/messages")
+        found = page["messages"]
+        message = chance.choice(found)["id"] if found else ""
+        acts = [
+            ("POST", f"{where}/messages", {"content": "More", "parentId": message}),
+            ("POST", f"{where}/messages/{message}/regenerate", {}),
+            ("POST", f"{where}/messages/{message}/edit", {"content": "Otherwise", "mode": "branch"}),
+            ("POST", f"{where}/messages/{message}/edit", {"content": "Better", "mode": "save"}),
+            ("POST", f"{where}/messages/{message}/continue", {}),
+            ("POST", f"{where}/messages/{message}/select", {}),
+            ("DELETE", f"{where}/messages/{message}", None),
+            ("POST", f"{where}/messages/{message}/restore", {}),
+            ("POST", f"{where}/fork", {"messageId": message}),
+            ("POST", f"{where}/stop", {}),
+            ("POST", f"{where}/messages", {"content": "And more"}),
+        ]
+        status, _ = await calls.call(*chance.choice(acts))
+        assert status < 500
+
+    await send(calls, chat.pk)
+    for _ in range(12):
+        await asyncio.gather(*(act() for _ in range(4)))
+    async with asyncio.timeout(20):
+        while await in_db(Generation.objects.active().exists):
+            await asyncio.sleep(0.01)
+    await in_db(check_texts)
+
+
+def check_texts():
+    """No answer misses a word, or has one twice: behind what somebody wrote come runs of words, the last to its end if complete."""
+    answers = Message.objects.filter(role=Role.ASSISTANT)
+    assert not answers.filter(status=MessageStatus.STREAMING).exists()
+    for answer in answers:
+        text = answer.text.removeprefix("Better").removeprefix("Otherwise")
+        numbers = [int(word.removeprefix("word")) for word in text.split()]
+        assert all(number in (0, before + 1) for before, number in pairwise([-1, *numbers]))
+        assert not numbers or answer.status != MessageStatus.COMPLETE or numbers[-1] == len(Dripping.words) - 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import AsyncExitStack
 
@@ -49,4 +50,39 @@ async def test_the_provider_sees_the_connection_close_within_half_a_second_of_st
         shape=installation.shape,
         reader_saw="the end, as stopped, in both tabs and in the stream",
         database_held=f"stopped, with the text so far; the provider's connection was closed within {p95 * 1000:.0f} ms (p95)",
+    )
+
+
+@pytest.mark.fault
+@pytest.mark.xdist_group("scaled")
+async def test_stopped_while_redis_is_away_an_answer_of_another_process_ends_all_the_same(
+    scaled: Installation, provider: RunningUpstream
+):
+    assert scaled.redis is not None
+    async with AsyncExitStack() as stack:
+        person = await stack.enter_async_context(scaled.person())
+        count = len(provider.streams)
+        sent = await person.send(await person.begin(), "hold 5", model="openai/fake-counted")
+        readers = [kind(person, sent).start() for kind in (StreamReader, SocketReader)]
+        for reader in readers:
+            await reader.until(lambda reader: ".4" in reader.text)
+        scaled.redis.kill()
+        began = time.monotonic()
+        assert (await person.call("POST", f"/chats/{sent.chat}/stop")).status == 202
+        await provider.eventually(lambda: provider.streams[count].end is not None)
+        closed = (provider.streams[count].ended_at or 0) - began
+        assert {await reader.ended() for reader in readers} == {"stopped"}
+        told = time.monotonic() - began
+        scaled.redis.start()
+        row = stored(scaled, sent)
+        assert (row.status, len(row.parts)) == ("stopped", 1)
+        assert readers[0].text == row.parts[0][1]
+        # The runner asks the row each second; the rest is for a machine that is busy with other tests.
+        assert closed < 5
+        assert told < 10
+    record_fault(
+        fault="Redis is killed, then an answer is stopped",
+        shape=scaled.shape,
+        reader_saw=f"the end, as stopped, in stream and tab within {math.ceil(told)} s",
+        database_held=f"stopped, all that was shown; the provider's connection was closed within {math.ceil(closed)} s",
     )

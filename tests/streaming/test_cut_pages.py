@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ from tests.upstream.recorded import DELTAS
 
 ROOT = Path(__file__).resolve().parents[2]
 CONVERSATION = "c"
+ACTIVE = ActiveAnswer(LIVE, MESSAGE, 1)
 PLACES = range(LAST + 1)
 # Each delta becomes a frame at once, and a silent hub reads nothing again.
 NO_TIME = Pace(frame=0.0, slowest_frame=0.0, tick=1000.0, reread=1000.0, stall=1000.0)
@@ -36,10 +38,10 @@ NO_TIME = Pace(frame=0.0, slowest_frame=0.0, tick=1000.0, reread=1000.0, stall=1
 class Tab(Page):
     """A page with its own copy of the text, which survives its sockets; it keeps each socket's frames."""
 
-    def __init__(self, hub: Hub, cut_after: int, away_for: int, *, live: str = LIVE) -> None:
+    def __init__(self, hub: Hub, cut_after: int, away_for: int, *, active: ActiveAnswer = ACTIVE) -> None:
         super().__init__()
         self.hub = hub
-        self.active = ActiveAnswer(live, MESSAGE, 1)
+        self.active = [active]
         self.cut_after = cut_after
         self.back_at = min(cut_after + away_for, LAST)
         self.sockets: list[list[dict]] = []
@@ -52,7 +54,7 @@ class Tab(Page):
         self.frames = []
         self.sockets.append(self.frames)
         self.socket = await self.hub.connect("u", self.send, self.close)
-        self.socket.watch(CONVERSATION, [self.active])
+        self.socket.watch(CONVERSATION, self.active)
 
     def lose_socket(self) -> None:
         self.before = self.shown()
@@ -111,11 +113,12 @@ class Painting:
 
 
 @asynccontextmanager
-async def running_hub(writing: Writing, painting: Painting) -> AsyncIterator[Hub]:
+async def running_hub(writing: Writing, painting: Painting, *, load_row=None) -> AsyncIterator[Hub]:
     async def load_active(conversations):
         return {}
 
-    hub = Hub(writing.bus, load_row=writing.load_row, load_active=load_active, renderer=painting.renderer, pace=NO_TIME)
+    load_row = load_row or writing.load_row
+    hub = Hub(writing.bus, load_row=load_row, load_active=load_active, renderer=painting.renderer, pace=NO_TIME)
     await hub.start()
     try:
         yield hub
@@ -129,7 +132,7 @@ async def play(writing: Writing, painting: Painting, tabs: list[Tab]) -> None:
         await tab.connect()
     for number, shown in enumerate(views_of(DELTAS)):
         await writing.write(number)
-        await painting.of(sum(len(text) for _, text in DELTAS[:number]))
+        await painting.of(writing.characters(number))
         for tab in tabs:
             if tab.back_at == number and tab.cut_after != number:
                 await tab.connect()
@@ -168,7 +171,7 @@ async def test_cut_after_any_delta_the_only_page_finds_a_new_room(bus: Bus):  # 
         writing, painting = Writing(bus, f"g{place}"), Painting()
         await writing.begin()
         async with asyncio.timeout(PATIENCE), running_hub(writing, painting) as hub:
-            tab = Tab(hub, place, 1, live=writing.live)
+            tab = Tab(hub, place, 1, active=ActiveAnswer(writing.live, MESSAGE, 1))
             await writing.write(place)
             await tab.connect()
             await tab.until(shows_at_once(writing, tab.cut_after))
@@ -180,6 +183,38 @@ async def test_cut_after_any_delta_the_only_page_finds_a_new_room(bus: Bus):  # 
             await writing.end()
             await tab.until_ended(MESSAGE)
         assert tab.shown() == stored(writing)
+
+
+async def test_cut_amid_several_answers_at_once_a_page_has_each_of_them_whole(bus: Bus):  # noqa: F811
+    writings = [Writing(bus, f"g{number}") for number in range(3)]
+    by_live = {writing.live: writing for writing in writings}
+
+    async def load_row(live):
+        return await by_live[live].load_row(live)
+
+    for writing in writings:
+        await writing.begin()
+    painting = Painting()
+    async with asyncio.timeout(PATIENCE), running_hub(writings[0], painting, load_row=load_row) as hub:
+        tabs = [Tab(hub, place, place % 30) for place in PLACES[::5]]
+        for tab in tabs:
+            tab.active = [ActiveAnswer(writing.live, f"m-{writing.live}", 1) for writing in writings]
+            await tab.connect()
+        for number in PLACES:
+            for offset, writing in enumerate(writings):
+                # None keeps step with another.
+                await writing.write(min(LAST, number * (offset + 1)))
+            await painting.of(writings[0].characters(number))
+            for tab in tabs:
+                if tab.cut_after == number:
+                    tab.lose_socket()
+                if tab.back_at == number:
+                    await tab.connect()
+        for writing in writings:
+            await writing.end()
+        for tab, writing in product(tabs, writings):
+            await tab.until_ended(f"m-{writing.live}")
+            assert tab.html(f"m-{writing.live}") == stored(writing)
 
 
 def shows_at_once(writing: Writing, number: int):

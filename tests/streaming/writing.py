@@ -42,6 +42,10 @@ class Writing:
         self._moved = asyncio.Condition()
         self._reached: Counter[int] = Counter()
 
+    def characters(self, number: int) -> int:
+        """Count the characters of the first deltas."""
+        return sum(len(part.text) for part in self.parts[number])
+
     async def load_row(self, live: str) -> Snapshot:
         assert live == self.live
         return self.row

@@ -201,6 +201,8 @@ else:
 if REDIS_URL.startswith("rediss://"):
     CELERY_BROKER_USE_SSL = {"ssl_cert_reqs": "required"}
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# For ever: by itself it gives up after a hundred tries, a few minutes of Redis being away.
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_TASK_DEFAULT_QUEUE = "bough"
 CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]

@@ -18,7 +18,7 @@ from apps.conversations.models import Generation, GenerationState, Message
 from apps.conversations.services import messages
 from apps.core.locks import only_one
 from tests.browser.server import ROOT, Server
-from tests.servers import shared_redis  # noqa: F401  (a fixture)
+from tests.servers import redis_server  # noqa: F401  (a fixture)
 
 PATIENCE = 30.0
 
@@ -65,18 +65,27 @@ def broker_of(server, redis_url):
     return broker
 
 
+def send_sweep(server, redis_url, **arguments):
+    with broker_of(server, redis_url) as broker:
+        broker.send_task("sweep", kwargs=arguments)
+
+
 @pytest.mark.slow
-def test_workers_on_either_broker_sweep_and_end_cleanly_when_they_are_asked_to(server, shared_redis):  # noqa: F811
-    addresses = ["", shared_redis.url]
+def test_workers_on_either_broker_sweep_also_after_redis_was_away_and_end_cleanly(server, redis_server):  # noqa: F811
+    addresses = ["", redis_server.url]
     workers = [Worker(server, address) for address in addresses]
     try:
         for address, worker in zip(addresses, workers, strict=True):
             worker.wait_for(" ready")
-            with broker_of(server, address) as broker:
-                broker.send_task("sweep", kwargs={"whole": True})
+            send_sweep(server, address)
         for worker in workers:
-            worker.wait_for("swept whole=True")
+            worker.wait_for("swept whole=False")
             worker.wait_for("succeeded")
+        redis_server.kill()
+        workers[1].wait_for("Cannot connect")
+        redis_server.start()
+        send_sweep(server, redis_server.url, whole=True)
+        workers[1].wait_for("swept whole=True")
         for worker in workers:
             os.killpg(worker.process.pid, signal.SIGTERM)  # the whole group, as service managers do
         assert [worker.process.wait(PATIENCE) for worker in workers] == [0, 0]

@@ -302,9 +302,13 @@ class PollReader(Reader):
 
 
 class SocketReader(Reader):
-    """A tab: frames over a socket, polling beside it while the socket is lost; what is shown is HTML."""
+    """A tab: frames over a socket, polling beside it while the socket is lost; what is shown is HTML.
+
+    Shape: `is_watching` once the server has taken its `watch`: messages of one socket are taken in order.
+    """
 
     page: Page
+    is_watching = False
     _failures = 0
 
     @property
@@ -317,6 +321,7 @@ class SocketReader(Reader):
             async with self.person.socket() as socket:
                 self._failures = 0
                 await socket.send_json({"type": "watch", "conversation": self.sent.chat})
+                await socket.send_json({"type": "ping"})
                 async with asyncio.TaskGroup() as group:
                     doubting = group.create_task(self._doubt(socket))
                     await self._listen(socket)
@@ -332,6 +337,10 @@ class SocketReader(Reader):
             if message.type != aiohttp.WSMsgType.TEXT:
                 return
             frame = json.loads(message.data)
+            if frame["type"] == "pong":
+                self.is_watching = True
+                self.news()
+                continue
             await self.page.send(frame)
             await socket.send_json({"type": "ack", "n": frame["n"]})
             self._show()

@@ -58,6 +58,8 @@ async def test_two_tabs_that_send_at_once_are_answered_one_after_the_other_and_n
         for round_ in range(5):
             chat = await person.begin()
             tabs = [SocketReader(person, Sent(chat, "", "")).start() for _ in range(2)]
+            for tab in tabs:
+                await tab.until(lambda tab: tab.is_watching)
             forms = [
                 {"content": f"Tab {tab} in {chat}", "client_id": f"{chat}-{tab}", "model": "openai/fake"}
                 for tab in "ab"

@@ -6,7 +6,16 @@ import pytest
 from django.utils import timezone
 
 from apps.conversations.models import Generation, Message, MessageRevision, Run
-from apps.conversations.services import branches, conversations, forks, invariants, leases, messages, repairs
+from apps.conversations.services import (
+    branches,
+    conversations,
+    forks,
+    invariants,
+    leases,
+    messages,
+    repairs,
+    tree_repairs,
+)
 from apps.core.ids import new_id
 from tests.conversations.answers import end_all
 from tests.factories import make_conversation, make_message, make_path, reload
@@ -117,6 +126,13 @@ class TestTrees:
         assert reload(a[3]).conversation == conversation
         assert path_of(a[5]) == [f"a {number}" for number in range(6)]
 
+    def test_whichever_of_the_two_conversations_is_looked_at_first(self, user, a):
+        other = make_conversation(owner=user)
+        change(a[3], conversation=other)
+        tree_repairs.hang_anew(a[4].conversation_id, [a[4].pk])
+        assert broken() == {}
+        assert path_of(a[5]) == [f"a {number}" for number in range(6)]
+
     def test_a_first_message_that_lies_with_a_stranger_comes_back(self, stranger, conversation, a):
         change(a[0], conversation=make_conversation(owner=stranger))
         assert set(broken()) == {"message_parent", "message_run", "message_owner", "conversation_leaf"}
@@ -183,6 +199,10 @@ class TestTrees:
         assert broken() == {"run_empty": {empty.pk, below.pk}}
         repaired()
         assert Run.objects.filter(conversation=conversation).count() == 1
+        rings = [Run.objects.create(conversation=conversation) for _ in range(2)]
+        change(rings[0], parent=rings[1], parent_depth=0)
+        change(rings[1], parent=rings[0], parent_depth=0)
+        repaired()
 
     def test_a_message_that_stands_below_a_deleted_one_lifts_it(self, user, conversation, a, b):
         branches.delete_message(user=user, conversation_id=conversation.pk, message_id=a[3].pk)

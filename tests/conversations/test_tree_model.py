@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 )
 
 from apps.conversations.models import Message, Run
-from apps.conversations.services import branches, forks, paths
+from apps.conversations.services import branches, forks, invariants, paths
 from apps.conversations.services.lineage import move_leaf
 from apps.core.errors import Conflict, NotFound
 from apps.core.ids import new_id
@@ -228,6 +228,9 @@ class TreeMachine(RuleBasedStateMachine):
             twin.pk = row.pk
         reference.leaf = parent
         return self._tree(copy, reference)
+
+    def teardown(self):
+        assert invariants.find_problems() == []
 
     @invariant()
     def the_rows_are_the_reference(self):

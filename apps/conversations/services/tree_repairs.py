@@ -42,8 +42,14 @@ def hang_anew(conversation_id: UUID, rows: Sequence[UUID]) -> int:
     Shape: one that itself lies in a conversation where nothing else of it does goes back to where its parent and run are.
     """
     for message in Message.objects.filter(pk__in=rows):
-        at_home = Message.objects.filter(pk=message.parent_id or NOWHERE, conversation=conversation_id)
-        if not _went_home(message) and not at_home.exists():
+        if _went_home(message):
+            continue
+        parent = Message.objects.filter(pk=message.parent_id or NOWHERE).first()
+        # Where the two lie apart, the parent may be the one that lies wrong.
+        if parent is not None and parent.conversation_id != conversation_id:
+            _went_home(parent)
+            parent.refresh_from_db(fields=["conversation"])
+        if parent is None or parent.conversation_id != conversation_id:
             _hang(message, _parent_by_run(message))
     return number_anew(conversation_id, rows)
 
@@ -88,13 +94,22 @@ def number_anew(conversation_id: UUID, rows: Sequence[UUID]) -> int:
 
 
 def remove_empty_runs(conversation_id: UUID, rows: Sequence[UUID]) -> int:
-    """Remove the runs of a conversation that no message and no other run names."""
-    removed = 0
-    messages, hanging = Message.objects.filter(run=OuterRef("pk")), Run.objects.filter(parent=OuterRef("pk"))
-    empty = Run.objects.filter(~Exists(messages), ~Exists(hanging), conversation_id=conversation_id)
-    while gone := empty.delete()[0]:
-        removed += gone
-    return removed
+    """Remove the runs of a conversation that hold nothing, with empty ones that hang on them; not where others do.
+
+    An empty run of another conversation may go with them: nothing ever comes into one.
+    """
+    empty = ~Exists(Message.objects.filter(run=OuterRef("pk")))
+    going = set(Run.objects.filter(empty, conversation_id=conversation_id).values_list("pk", flat=True))
+    stays: set[UUID | None] = set()
+    while hanging := Run.objects.filter(parent__in=going).exclude(pk__in=going).annotate(is_empty=empty):
+        for pk, parent_id, is_empty in list(hanging.values_list("pk", "parent_id", "is_empty")):
+            if is_empty and pk not in stays:
+                going.add(pk)
+            else:
+                stays.add(parent_id)
+        going = {pk for pk in going if pk not in stays}
+    Run.objects.filter(pk__in=going).delete()
+    return len(going)
 
 
 def raise_above(conversation_id: UUID, rows: Sequence[UUID]) -> int:
@@ -110,26 +125,26 @@ def _went_home(message: Message) -> bool:
     home = _home_of(message)
     if home == message.conversation_id:
         return False
-    conversation = Conversation.objects.select_for_update().get(pk=home)
-    Message.objects.filter(pk=message.pk).update(conversation=conversation)
+    list(Conversation.objects.select_for_update().filter(pk__in=[home, message.conversation_id]).order_by("pk"))
+    Message.objects.filter(pk=message.pk).update(conversation=home)
     return True
 
 
 def _home_of(message: Message) -> UUID:
-    """Name the conversation that most neighbours lie in, if it is the same owner's; else the message's own."""
-    neighbours = [
-        *Message.objects.filter(parent=message).values_list("conversation_id", flat=True)[:100],
-        *Message.objects.filter(children=message).values_list("conversation_id", flat=True),
-        *Run.objects.filter(pk=message.run_id).values_list("conversation_id", flat=True),
-    ]
-    # Its owner is a witness too: a text never goes to somebody else.
-    theirs = Conversation.objects.filter(pk__in=[*neighbours, message.conversation_id], owner=message.owner_id)
-    allowed = set(theirs.values_list("pk", flat=True))
-    votes = Counter(pk for pk in [message.conversation_id, *neighbours] if pk in allowed)
-    best = max(votes.values(), default=0)
-    if not votes or votes[message.conversation_id] == best:
-        return message.conversation_id
-    return votes.most_common(1)[0][0]
+    """Name the conversation that a message's neighbours and owner speak for, if they outvote its own."""
+    votes = Counter(
+        [
+            message.conversation_id,
+            *Message.objects.filter(parent=message).values_list("conversation_id", flat=True)[:100],
+            *Message.objects.filter(children=message).values_list("conversation_id", flat=True),
+            *Run.objects.filter(pk=message.run_id).values_list("conversation_id", flat=True),
+        ]
+    )
+    # A text never goes to somebody who doesn't own it.
+    theirs = Conversation.objects.filter(pk__in=votes, owner=message.owner_id).values_list("pk", flat=True)
+    votes.update(theirs)
+    best = max(theirs, key=lambda pk: votes[pk], default=message.conversation_id)
+    return best if votes[best] > votes[message.conversation_id] else message.conversation_id
 
 
 def _parent_by_run(message: Message) -> Message | None:

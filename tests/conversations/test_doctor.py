@@ -1,11 +1,14 @@
 """Each rule of the database broken by hand, found as that alone, and repaired; healthy databases found healthy."""
 
+import asyncio
+import threading
 from datetime import timedelta
 
 import pytest
+from django.db import connection, transaction
 from django.utils import timezone
 
-from apps.conversations.models import Generation, Message, MessageRevision, Run
+from apps.conversations.models import Conversation, Generation, Message, MessageRevision, Run
 from apps.conversations.services import (
     branches,
     conversations,
@@ -16,7 +19,9 @@ from apps.conversations.services import (
     repairs,
     tree_repairs,
 )
+from apps.core.db import in_db
 from apps.core.ids import new_id
+from apps.providers.base import Finished, TextDelta
 from tests.conversations.answers import end_all
 from tests.factories import make_conversation, make_message, make_path, reload
 
@@ -508,3 +513,49 @@ class TestRepairing:
         repaired()
         assert path_of(a[5]) == [f"a {number}" for number in range(6)]
         assert path_of(b[2]) == ["a 0", "a 1", "b 0", "b 1", "b 2"]
+
+
+@pytest.mark.django_db(transaction=True)
+class TestBesideOthers:
+    async def test_answers_that_are_being_written_are_no_problem(self, runner, user, scripted):
+        looks = 0
+        answering = asyncio.create_task(self.answer_many(user, scripted))
+        while not answering.done() or not looks:
+            assert await in_db(invariants.find_problems) == []
+            looks += 1
+        await answering
+        assert await in_db(broken) == {}
+
+    async def answer_many(self, user, scripted):
+        for _ in range(12):
+            chat = await in_db(conversations.create, user=user, title="A chat")
+            scripted.add([TextDelta(word) for word in ("So ", "it ", "goes.")] + [Finished("stop")])
+            await in_db(messages.send, user=user, conversation_id=chat.pk, content="Hello")
+        async with asyncio.timeout(10):
+            while await in_db(Generation.objects.active().exists):
+                await asyncio.sleep(0.01)
+
+    def test_what_is_put_right_before_the_second_look_is_no_problem(self, conversation, a):
+        locked, seen = threading.Event(), threading.Event()
+
+        def heal():
+            with transaction.atomic():
+                Conversation.objects.select_for_update().get(pk=conversation.pk)
+                locked.set()
+                assert seen.wait(10)
+                change(a[3], depth=3)
+            connection.close()
+
+        def tell(execute, sql, *rest):
+            result = execute(sql, *rest)
+            if "LEFT JOIN conversations_run" in sql:
+                seen.set()
+            return result
+
+        change(a[3], depth=9)
+        healer = threading.Thread(target=heal)
+        healer.start()
+        assert locked.wait(10)
+        with connection.execute_wrapper(tell):
+            assert invariants.find_problems() == []
+        healer.join(10)

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import threading
 from datetime import timedelta
 
 import pytest
@@ -127,6 +128,13 @@ def test_removing_costs_the_same_queries_at_any_number(user, django_assert_max_n
         assert upkeep.run()["sessions"] == 2500
 
 
+def _hold(held, let_go):
+    """Be another process that sweeps, until told to end."""
+    with only_one("sweep"):
+        held.set()
+        assert let_go.wait(10)
+
+
 class TestScheduled:
     def test_the_scheduler_does_the_whole_now_and_then_and_the_dead_every_minute(self, litter):
         tasks.sweep()
@@ -142,9 +150,13 @@ class TestScheduled:
     async def test_a_web_process_without_a_scheduler_does_it_by_itself(self):
         await in_db(expired_session)
         keeper = Housekeeper(first_seconds=0, every_seconds=0.01)
-        with only_one("sweep"):
-            keeper.start()
-            await asyncio.sleep(0)
+        held, let_go = threading.Event(), threading.Event()
+        holding = asyncio.ensure_future(in_db(_hold, held, let_go))
+        assert await asyncio.to_thread(held.wait, 10)
+        keeper.start()
+        await asyncio.sleep(0)
+        let_go.set()
+        await holding
         async with asyncio.timeout(10):
             while await in_db(Session.objects.exists):
                 await asyncio.sleep(0.01)

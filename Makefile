@@ -50,6 +50,10 @@ faults: .venv/.test
 rolling-restart: .venv/.test
 	$(BIN)/python -m pytest -q -s tests/process/test_rolling_restart.py
 
+## Break everything at random for an hour, in each shape, while twenty people use it. SOAK_MINUTES, SOAK_SHAPE, SOAK_USERS, SOAK_SEED.
+soak: .venv/.test
+	$(BIN)/python -m tests.soak
+
 ## Write the locks anew from the ranges in pyproject.toml; hashes, no addresses.
 lock: .venv/.uv
 	$(LOCK) -o requirements/base.txt

@@ -47,11 +47,15 @@ class Person:
         self._token = {"Authorization": f"Bearer {token}"}
         self._session = {"Cookie": f"sessionid={session}; csrftoken={csrf}", "X-CSRFToken": csrf, "Origin": url}
         self.refusals: Counter[int] = Counter()
+        # Told of every request, if any are added before the context is entered.
+        self.traces: list[aiohttp.TraceConfig] = []
 
     async def __aenter__(self) -> Person:
         timeout = aiohttp.ClientTimeout(total=None, connect=5, sock_read=PATIENCE)
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
-        self._http = aiohttp.ClientSession(connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar())
+        self._http = aiohttp.ClientSession(
+            connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), trace_configs=self.traces
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:

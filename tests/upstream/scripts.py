@@ -67,15 +67,22 @@ async def good(stream: Stream, *, pause: float = FAST, text: str = texts.ANSWER)
 
 
 async def canary(stream: Stream) -> None:
-    """Repeat the canary of the last question, in as many pieces and at the pace that it asks for."""
+    """Repeat the canary of the last question: as many pieces, at the pace and with the end that it asks for."""
     [*_, asked] = [message["content"] for message in stream.body["messages"] if message["role"] == "user"]
     found = texts.WISH.search(asked)
-    name, count, pause = found.groups() if found else ("canary-none", None, None)
+    name, count, pause, fault = found.groups() if found else ("canary-none", None, None, None)
     await stream.delta(role="assistant", content="")
     for piece in texts.canary(name, int(count or 20)):
         await stream.delta(content=piece)
         await asyncio.sleep(int(pause or 20) / 1000)
-    await stream.finish()
+    if fault == "reset":
+        stream.reset()
+    elif fault == "nonsense":
+        await stream.raw(b'data: {"choices": [{"delta": {"conte\n\n')
+    elif fault == "error":
+        await stream.chunk(error={"message": "Upstream overloaded", "type": "server_error", "code": 502})
+    elif fault != "nothing":
+        await stream.finish()
 
 
 async def patient(stream: Stream) -> None:

@@ -38,7 +38,7 @@ HUGE = "x" * 300_000
 PLENTY = ("```python\n" + "x = [1, 'a', None]\n" * 780 + "# 🌳\n```\n\n") * 13
 
 
-WISH = re.compile(r"\b(canary-\w+)(?: (\d+) pieces)?(?: of (\d+) ms)?")
+WISH = re.compile(r"\b(canary-\w+)(?: (\d+) pieces)?(?: of (\d+) ms)?(?: then (\w+))?")
 
 
 def canary(name: str, pieces: int) -> list[str]:

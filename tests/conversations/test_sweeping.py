@@ -57,6 +57,17 @@ async def test_text_that_redis_has_beyond_the_row_is_kept(user, redis_server, se
     assert (message.status, message.text) == (MessageStatus.INTERRUPTED, "Once upon a time")
 
 
+async def test_what_a_runner_does_not_stop_in_time_keeps_the_text_that_redis_has(user, redis_server, settings):  # noqa: F811
+    settings.REDIS_URL = redis_server.url
+    generation = await in_db(left_behind, user, text="Once", past=-HOUR / 120)
+    await said_on(redis_server, generation, ("text", "Once upon a time"))
+    conversation = generation.conversation_id
+    await in_db(generations.stop, user=user, conversation_id=conversation)
+    await in_db(messages.send, user=user, conversation_id=conversation, content="Go on")
+    message = await ended(generation)
+    assert (message.status, message.text) == (MessageStatus.STOPPED, "Once upon a time")
+
+
 async def test_a_row_that_is_ahead_of_redis_stays(user, redis_server, settings):  # noqa: F811
     settings.REDIS_URL = redis_server.url
     generation = await in_db(left_behind, user, text="Once upon")

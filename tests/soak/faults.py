@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Coroutine
+from typing import Any
 
 from tests.process.installation import Installation
 from tests.soak.ledger import Ledger
-
-Fault = Callable[[], Awaitable[None]]
 
 
 class Faults:
@@ -33,8 +32,7 @@ class Faults:
             await asyncio.sleep(self._dice.uniform(*self._gap))
             name, announced = self._next()
             with self._ledger.fault(name.replace("_", " "), announced=announced):
-                # A soak that ends waits for the repair.
-                await asyncio.shield(asyncio.ensure_future(getattr(self, name)()))
+                await _to_its_end(getattr(self, name)())
 
     def _next(self) -> tuple[str, bool]:
         """Draw every fault once before any comes again."""
@@ -98,6 +96,16 @@ class Faults:
     async def postgres_cut(self) -> None:
         assert self._all.postgres is not None
         await asyncio.to_thread(self._all.postgres.cut, self._all.database)
+
+
+async def _to_its_end(fault: Coroutine[Any, Any, None]) -> None:
+    """Wait for a fault; a soak that ends waits for the repair as well."""
+    task = asyncio.ensure_future(fault)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
 
 
 # With each, whether 503 and lost connections are no error then.

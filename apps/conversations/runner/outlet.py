@@ -44,6 +44,9 @@ class Outlet:
         self._turns = [asyncio.Event() for _ in range(TURNS)]
         self._flush_now = asyncio.Event()
         self._keep_now = asyncio.Event()
+        # When the leases were last looked at, and whoever waits for that.
+        self._vouched_at = time.monotonic()
+        self._vouched = asyncio.Event()
 
     def admit(self, writer: AnswerWriter) -> None:
         """Give a writer its turn."""
@@ -58,6 +61,12 @@ class Outlet:
         self._over = True
         self._keep_now.set()
         self._flush_now.set()
+        self._vouched.set()
+
+    def vouch(self) -> None:
+        """Say that the leases were looked at just now, or that nobody can look at them."""
+        self._vouched_at = time.monotonic()
+        self._vouched.set()
 
     # --- what writers call ---------------------------------------------------------------------------------------
 
@@ -83,7 +92,8 @@ class Outlet:
 
     async def show(self, writer: AnswerWriter) -> None:
         """Hand what an answer has to the bus now."""
-        for delta in writer.live.take():
+        await self._until_sure()
+        for delta in [] if writer.is_lost else writer.live.take():
             await self._bus.append(delta)
 
     # --- loops ---------------------------------------------------------------------------------------------------
@@ -106,8 +116,15 @@ class Outlet:
         now, self._turns[turn] = self._turns[turn], asyncio.Event()
         now.set()
         await asyncio.sleep(0)
+        await self._until_sure()
         fresh, self._fresh[turn] = self._fresh[turn], set()
-        await self._bus.append_many([delta for writer in fresh for delta in writer.live.take()])
+        await self._bus.append_many([delta for writer in fresh if not writer.is_lost for delta in writer.live.take()])
+
+    async def _until_sure(self) -> None:
+        """Wait for the heartbeat if this process stood still for a lease: what it holds may have ended elsewhere since."""
+        while not self._over and time.monotonic() - self._vouched_at > self._limits.lease_seconds:
+            self._vouched.clear()
+            await self._vouched.wait()
 
     async def keep(self) -> None:
         """Keep the text so far in the rows: at most once a second, a first delta at once."""

@@ -132,9 +132,10 @@ class Runner:
             writer.end(STOPPED)
 
     def _abandon(self, lost: Collection[UUID]) -> None:
-        """Let go of what was taken away meanwhile: nothing of it would be stored."""
+        """Let go of what was taken away meanwhile: nothing of it would be stored, so nothing more of it is shown."""
         for generation_id in lost:
             if writer := self._writers.get(generation_id):
+                writer.is_lost = True
                 writer.end(RESTARTING)
             if title := self._titles.get(generation_id):
                 title.cancel()
@@ -220,6 +221,7 @@ class Runner:
                     for generation_id in stops:
                         self._stop(generation_id)
                     self._abandon(lost)
+                self._outlet.vouch()
                 if pulse:
                     self._pulse_at = now + runners.PULSE_SECONDS
                 if not self._swept:
@@ -227,6 +229,7 @@ class Runner:
                 elif beats % SWEEP_EVERY_BEATS == 0:
                     await in_db(_sweep)
             except AWAY:
+                self._outlet.vouch()  # nor can anybody else take anything away
                 log.warning("heartbeat-failed")
 
     def _pulse(self) -> runners.Pulse:

@@ -44,7 +44,8 @@ Outcome = tuple[str, str, str, str]
 class AnswerWriter:
     """One answer being written; the runner flushes, keeps and ends it.
 
-    `wants` says why it should end, if anybody asked; `dirty` that there is text the row lacks; `turn` when it is flushed.
+    `wants` says why it should end, if anybody asked; `dirty` that there is text the row lacks; `turn` when it is flushed;
+    `is_lost` that somebody else has ended it, so that nothing more of it is shown.
     """
 
     turn = 0
@@ -63,6 +64,7 @@ class AnswerWriter:
         self.first_delta_at: datetime | None = None
         self.first_kept = False
         self.dirty = False
+        self.is_lost = False
         self.wants: Outcome | None = None
         self.usage = UsageReport()
         self.finish_reason = ""

@@ -34,7 +34,7 @@ from apps.conversations.services.endings import MESSAGE_STATUS, Ending, Lease, n
 from apps.core.db import seconds_since_away
 from apps.core.errors import NotFound
 from apps.core.ids import new_id, parse_id
-from apps.streaming.answers import PartText
+from apps.streaming.answers import PartText, Snapshot
 
 MAX_ATTEMPTS = 3
 # Whoever has not renewed a lease for so long is dead, whatever became of the database in between.
@@ -158,11 +158,14 @@ def wait_for_stopping(conversation_id: UUID) -> bool:
 
 
 def _end_stopping(conversation_id: UUID) -> bool:
+    found = Generation.objects.active().answers().filter(conversation_id=conversation_id)
+    found = found.filter(stop_requested_at__isnull=False)
+    held = {pk: live.held_text(pk) for pk in list(found.values_list("pk", flat=True))}
     with transaction.atomic():
         Conversation.objects.select_for_update().filter(pk=conversation_id).first()
-        found = Generation.objects.active().answers().filter(conversation_id=conversation_id)
-        for generation in found.filter(stop_requested_at__isnull=False).select_for_update(of=("self",)):
-            _end_without_runner(generation, GenerationState.STOPPED, now=timezone.now())
+        for generation in found.select_for_update(of=("self",)):
+            said = _said(held.get(generation.pk), generation)
+            _end_without_runner(generation, GenerationState.STOPPED, now=timezone.now(), said=said)
     return True
 
 
@@ -257,7 +260,7 @@ def _sweep_one(found: QuerySet[Generation], pk: UUID, conversation_id: UUID) -> 
         generation = found.filter(pk=pk).select_for_update(of=("self",)).first()
         if generation is None:
             return False
-        said = held.parts if held is not None and held.attempt == generation.attempt else ()
+        said = _said(held, generation)
         shown = generation.first_delta_at is not None or any(part.text for part in said)
         if generation.stop_requested_at is not None:
             _end_without_runner(generation, GenerationState.STOPPED, now=now, said=said)
@@ -347,6 +350,11 @@ def _dead() -> Exists:
 def _lapsed(since: timedelta = timedelta()) -> Q:
     """Tell a lease that ran out, or that is longer than any: its clock was set back since, and its holder is silent."""
     return Q(lease_until__lt=Now() - since) | Q(lease_until__gt=Now() + LONGEST_LEASE)
+
+
+def _said(held: Snapshot | None, generation: Generation) -> Sequence[PartText]:
+    """Give what Redis holds of this attempt; nothing of an older one."""
+    return held.parts if held is not None and held.attempt == generation.attempt else ()
 
 
 def _longer(parts: list[dict[str, Any]], said: Sequence[PartText]) -> list[dict[str, Any]]:

@@ -88,7 +88,7 @@ async def canary(stream: Stream) -> None:
 async def patient(stream: Stream) -> None:
     """Repeat the canary of the last question, at the pace that it asks for, until POST /__release."""
     found = texts.WISH.search(str(stream.body["messages"][-1]["content"]))
-    name, _, pause = found.groups() if found else ("canary-none", None, None)
+    name, _, pause, _ = found.groups() if found else ("canary-none", None, None, None)
     released = asyncio.ensure_future(stream.released())
     try:
         await stream.delta(role="assistant", content="")
